@@ -1,0 +1,64 @@
+# `make demo` and `make test` set up all they need, in .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Name an interpreter with `make PYTHON=/path/to/python3.12`; the first that fits is taken.
+PYTHON ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip otherwise holds its lines back from the pipe below.
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo test test-all lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      train on the 8x8 digits, test, recall, report (minutes)"
+	@echo "make test      run the tests"
+	@echo "make test-all  run the tests, the slow ones too"
+	@echo "make lint      check the style"
+	@echo "make setup     only make the environment, in $(VENV)"
+	@echo "make clean     remove the environment, caches and builds; results stay"
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@fits='import ensurepip, sys, venv; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 14))'; \
+	python=; \
+	for candidate in $(or $(PYTHON),python3.12 python3.13 python3 python); do \
+		if "$$candidate" -c "$$fits" >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "No Python 3.12 or 3.13 with the module venv was found: install it (on Debian or" \
+			"Ubuntu: apt install python3.12-venv), or name it: make setup PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	echo "[1/3] $(VENV): an environment with $$("$$python" --version)"; \
+	if [ -e $(VENV) ] && ! $(BIN)/python -c "$$fits" 2>/dev/null; then rm -rf $(VENV); fi; \
+	"$$python" -m venv $(VENV)
+	@echo "[2/3] installing $$(grep -c == requirements.lock) packages (requirements.lock)"
+	@$(BIN)/python -m pip install --progress-bar off --requirement requirements.lock \
+		| awk '/^Collecting /{printf "      %s\n", $$2} /^Installing/{print "      unpacking"} {fflush()}'
+	@echo "[3/3] installing bsd itself, editable"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/bsd run demo --out results/demo
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

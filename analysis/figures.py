@@ -1,0 +1,610 @@
+"""One function per figure.
+
+Each takes a tidy frame and draws into `ax` (or, for grids, into `figure`); without one it
+makes a pyplot figure, as seaborn does. No function sets a backend. Colours are safe for
+colour-blind readers, backgrounds white, so that a figure reads on a dark page too.
+"""
+
+import functools
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bsd.analysis import measures
+from bsd.analysis.frames import population_order, require_columns
+
+PATHWAY_COLORS = {"forward": "#0072B2", "backward": "#D55E00", "afferent": "#6B6B6B"}
+COMPARTMENT_COLORS = {"apical": "#CC79A7", "basal": "#009E73", "soma": "#111111"}
+WIDTH = 7.0
+"""Width of a figure of the report in inches (910 pixels at 130 dpi)."""
+
+STYLE = {
+    **sns.axes_style("ticks"),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.linewidth": 0.8,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "font.size": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+}
+
+_PHASE_MARKERS = ["o", "s", "^", "D", "v", "P"]
+_MAX_LINE_POINTS = 2000
+_MAX_ANNOTATED = 20
+
+
+class FittedFigure(Figure):
+    """Figure outside pyplot that takes the height which suits what is drawn into it.
+
+    It needs no display and leaves the backend of the session alone.
+    """
+
+    def __init__(self, width=WIDTH):
+        super().__init__(figsize=(width, 3.4), layout="constrained", facecolor="white")
+
+
+def _styled(plot):
+    @functools.wraps(plot)
+    def plot_in_style(*args, **kwargs):
+        with mpl.rc_context(STYLE):
+            return plot(*args, **kwargs)
+
+    return plot_in_style
+
+
+@_styled
+def plot_learning_curve(trials, ax=None):
+    """Running accuracy of the training trials and test accuracy of each epoch.
+
+    Parameters
+    ----------
+    trials : pandas.DataFrame
+        Trial table in order of presentation with ``trial, epoch, phase, concept, correct``;
+        either phase may be missing.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no trial has a decision.
+    """
+    require_columns(trials, ["trial", "epoch", "phase", "concept", "correct"], "trials")
+    decided = trials[trials["correct"].notna()]
+    phases = set(decided["phase"])
+    if not phases & {"train", "test"}:
+        raise ValueError("no training or test trial has a decision: join the decisions to trials")
+    ax = _axes(ax, 3.2)
+    n_concepts = trials.loc[trials["concept"] >= 0, "concept"].nunique()
+    n_train = trials["phase"].eq("train").cumsum()
+    if "train" in phases:
+        curve = measures.running_accuracy(trials)
+        window = curve.attrs["window"]
+        thinned = curve.iloc[:: max(1, len(curve) // _MAX_LINE_POINTS)]
+        sns.lineplot(
+            x=thinned["n_done"], y=100 * thinned["accuracy"], ax=ax, color="#56A0D3", lw=1.3,
+            label=f"training, mean of {window} trials",
+        )
+    if "test" in phases:
+        table = measures.accuracy(trials)
+        x = n_train[trials["phase"] == "test"].groupby(trials["epoch"]).first()
+        x = table["epoch"].map(x)
+        interval = 100 * np.stack(
+            [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+        )
+        ax.errorbar(
+            x, 100 * table["accuracy"], yerr=interval.clip(min=0), color="#D55E00", marker="o",
+            ms=4.5, lw=1.3, elinewidth=1, label="test, 95 % interval", zorder=3, clip_on=False,
+        )
+        ax.annotate(
+            f"{100 * table['accuracy'].iloc[-1]:.1f} %",
+            (x.iloc[-1], 100 * table["accuracy"].iloc[-1]),
+            xytext=(0, -14), textcoords="offset points", ha="center", va="top",
+            color="#B34700", fontweight="bold",
+        )
+    if n_concepts > 1:
+        ax.axhline(100 / n_concepts, color="#6B6B6B", lw=0.9, ls=":", label="chance")
+    ax.set(xlabel="training trials", ylabel="correct decisions (%)", ylim=(0, 100))
+    if "train" in phases:
+        ax.set_xlim(left=0)
+    handles, labels = ax.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda k: labels[k] == "chance")
+    ax.legend(
+        [handles[k] for k in order], [labels[k] for k in order],
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0,
+    )
+    return ax
+
+
+@_styled
+def plot_raster(spikes, trial=None, replica=None, sizes=None, ax=None):
+    """Spikes of both pathways during one trial, one band per population.
+
+    The bands go up from the stimulus to the concept, each type-1 population beside its
+    partner of the same layer; all bands are equally high, whatever their number of cells.
+
+    Parameters
+    ----------
+    spikes : pandas.DataFrame
+        ``trial, t_ms, population, pathway, layer, cell`` (and ``replica``).
+    trial, replica : int, optional
+        The first recorded one by default.
+    sizes : mapping of str to int, optional
+        Cells per population, silent ones included; by default as many as have spikes.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the trial has no recorded spikes.
+    """
+    require_columns(spikes, ["trial", "t_ms", "population", "pathway", "layer", "cell"], "spikes")
+    shown = _one_trial(spikes, trial, replica, "spikes")
+    sizes = {} if sizes is None else dict(sizes)
+    bands = spikes.drop_duplicates("population").set_index("population")[["pathway", "layer"]]
+    rank = {name: i for i, name in enumerate(population_order(bands.index))}
+    order = sorted(bands.index, key=lambda name: (bands.loc[name, "layer"], rank[name]))
+    largest = spikes.groupby("population", observed=True)["cell"].max()
+    ax = _axes(ax, 0.6 + 0.42 * len(order))
+    height, ticks, labels = 0.84, [], []
+    for row, name in enumerate(order):
+        n_cells = max(sizes.get(name, 0), int(largest[name]) + 1)
+        color = PATHWAY_COLORS.get(bands.loc[name, "pathway"], "#333333")
+        of_band = shown[shown["population"] == name]
+        ax.axhspan(row, row + height, color=color, alpha=0.07, lw=0)
+        # Cells of large populations overlap rather than vanish below a pixel.
+        mark = max(0.7 * height / n_cells, 0.05)
+        low = row + height * of_band["cell"].to_numpy() / n_cells
+        low = np.minimum(low, row + height - mark)
+        ax.vlines(of_band["t_ms"], low, low + mark, color=color, lw=1.9)
+        ticks.append(row + height / 2)
+        labels.append(f"{name} ({n_cells})")
+    ax.set_yticks(ticks, labels)
+    for label, name in zip(ax.get_yticklabels(), order, strict=True):
+        label.set_color(PATHWAY_COLORS.get(bands.loc[name, "pathway"], "#333333"))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set(xlabel="time in trial (ms)", ylabel="population (cells)", ylim=(-0.05, len(order)))
+    present = [p for p in PATHWAY_COLORS if p in set(bands["pathway"])]
+    handles = [
+        Line2D([], [], color=PATHWAY_COLORS[p], marker="|", ls="", mew=2, label=text)
+        for p in present
+        for text in [{"forward": "forward (type 1)", "backward": "backward (type 2)"}.get(p, p)]
+    ]
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
+    return ax
+
+
+def voltage_pairs(voltages):
+    """Cell pairs of which both the type-1 and the type-2 cell were recorded.
+
+    Parameters
+    ----------
+    voltages : pandas.DataFrame
+        ``trial, population, layer, cell, compartment, v_mV`` (and ``replica``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``trial, layer, cell, excursion_mV``: sum over both cells of the range of their somatic
+        potential; the largest first.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["trial", "population", "layer", "cell", "compartment", "v_mV"]
+    require_columns(voltages, columns, "voltages")
+    family = voltages["population"].astype(str).str[0]
+    soma = voltages.assign(family=family)
+    soma = soma[family.isin(["F", "B"]) & (soma["compartment"] == "soma")]
+    by = ["trial", "layer", "cell"]
+    ranges = soma.groupby([*by, "family"])["v_mV"].agg(lambda v: v.max() - v.min()).reset_index()
+    pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="sum", n_members="size").reset_index()
+    pairs = pairs[pairs.pop("n_members") == 2]
+    return pairs.sort_values("excursion_mV", ascending=False, kind="stable").reset_index(drop=True)
+
+
+@_styled
+def plot_voltages(
+    voltages, trial=None, layer=None, cell=None, replica=None, threshold_mV=None, spikes=None,
+    figure=None,
+):
+    """Somatic, basal and apical potential of a type-1 cell and of its type-2 partner.
+
+    Parameters
+    ----------
+    voltages : pandas.DataFrame
+        ``trial, t_ms, population, layer, cell, compartment, v_mV`` (and ``replica``).
+    trial, layer, cell, replica : int, optional
+        Which pair; by default, among what fits, the one with the largest somatic excursion.
+    threshold_mV : float, optional
+        Firing threshold, drawn as a line.
+    spikes : pandas.DataFrame, optional
+        Spikes to mark above the traces.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Type-1 cell above, type-2 cell below, on one scale.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no such pair was recorded.
+    """
+    require_columns(voltages, ["t_ms"], "voltages")
+    chosen = {"trial": trial, "layer": layer, "cell": cell, "replica": replica}
+    voltages = _select(voltages, chosen)
+    pairs = voltage_pairs(voltages)
+    if pairs.empty:
+        raise ValueError(
+            "no such cell pair in the voltages: record a cell of F and its partner of B, same "
+            "layer and number, in the same trial"
+        )
+    best = pairs.iloc[0]
+    pair = {name: int(best[name]) for name in ("trial", "layer", "cell")}
+    shown = _one_trial(_select(voltages, pair), pair["trial"], replica, "voltages")
+    figure = _figure(figure, 4.2)
+    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    for ax, family, kind in zip(axes, "FB", ("type 1, forward", "type 2, backward"), strict=True):
+        of_cell = shown[shown["population"].astype(str).str.startswith(family)]
+        name = of_cell["population"].iloc[0]
+        for compartment, color in COMPARTMENT_COLORS.items():
+            trace = of_cell[of_cell["compartment"] == compartment].sort_values("t_ms")
+            soma = compartment == "soma"
+            sns.lineplot(
+                x=trace["t_ms"], y=trace["v_mV"], ax=ax, color=color, lw=1.7 if soma else 1.4,
+                estimator=None, label=compartment, legend=False, zorder=3 if soma else 2,
+            )
+        if threshold_mV is not None:
+            ax.axhline(threshold_mV, color="#6B6B6B", lw=1, ls="--", label="threshold")
+        if spikes is not None:
+            fired = _select(spikes, {**pair, "replica": replica})
+            fired = fired[fired["population"] == name]
+            (marks,) = ax.plot(
+                fired["t_ms"], np.full(len(fired), 1.03), transform=ax.get_xaxis_transform(),
+                ls="", marker="v", ms=4.5, color="#111111", clip_on=False, label="spike",
+            )
+            marks.set_in_layout(False)  # an empty one collapses the layout
+        ax.set_title(
+            f"{name}, cell {pair['cell']} ({kind})", pad=10,
+            color=PATHWAY_COLORS["forward" if family == "F" else "backward"],
+        )
+        ax.set_ylabel("potential (mV)")
+    axes[-1].set_xlabel("time in trial (ms)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
+    return figure
+
+
+@_styled
+def plot_recall(recalled, class_mean, image_shape, figure=None):
+    """Recalled stimulus of each concept beside the mean stimulus of its class.
+
+    Parameters
+    ----------
+    recalled, class_mean : array_like, shape (n_concepts, n_pixels)
+        Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
+    image_shape : (int, int)
+        Rows and columns of an image.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Under each recalled image its correlation with the class mean.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+    recalled, class_mean = np.asarray(recalled, float), np.asarray(class_mean, float)
+    correlation = measures.recall_correlation(recalled, class_mean)
+    image_shape = tuple(int(n) for n in image_shape)
+    n_concepts, n_pixels = recalled.shape
+    if len(image_shape) != 2 or np.prod(image_shape) != n_pixels:
+        raise ValueError(
+            f"{n_pixels} pixels do not fill an image of shape {image_shape}: "
+            "give image_shape as (rows, columns)"
+        )
+    n_columns = min(n_concepts, 10)
+    n_rows = -(-n_concepts // n_columns)
+    figure = _figure(figure, 0.3 + n_rows * 2.0 * WIDTH / max(n_columns, 5))
+    axes = figure.subplots(2 * n_rows, n_columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        sns.despine(ax=ax, left=True, bottom=True)
+    for concept in range(n_concepts):
+        row, column = divmod(concept, n_columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        for ax, image in ((above, class_mean[concept]), (below, recalled[concept])):
+            drawn = ax.imshow(
+                image.reshape(image_shape), cmap="Greys", vmin=0, vmax=1, interpolation="nearest"
+            )
+            ax.spines[:].set(visible=True, color="#C8C8C8", linewidth=0.6)
+        above.set_title(str(concept), loc="center")
+        value = correlation[concept]
+        below.set_xlabel("r undefined" if np.isnan(value) else f"r = {value:.2f}", fontsize=8.5)
+    for row in range(n_rows):
+        axes[2 * row, 0].set_ylabel("class mean")
+        axes[2 * row + 1, 0].set_ylabel("recalled")
+    bar = figure.colorbar(
+        drawn, ax=axes, shrink=0.7, pad=0.01, aspect=18, fraction=0.03, ticks=[0, 0.5, 1]
+    )
+    bar.set_label("rate / largest rate")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
+    """Alignment of both pathways over training, one line per layer.
+
+    Panels: cosine C of the activity of paired populations, Hamming similarity and
+    Cohen's kappa of paired spikes (trial-shuffled values dashed), and, where given, the angle
+    between forward weights and transposed feedback weights. Panels of which the frame has
+    no value are left out.
+
+    Parameters
+    ----------
+    alignment : pandas.DataFrame
+        ``trial, layer, cosine, hamming, kappa, hamming_shuffled, kappa_shuffled``.
+    weight_alignment : pandas.DataFrame, optional
+        ``trial, layer, angle_deg``.
+    trials : pandas.DataFrame, optional
+        Trial table; with it only training trials are shown and counted along the axis.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or there is nothing to show.
+    """
+    require_columns(alignment, ["trial", "layer", "cosine", "hamming", "kappa"], "alignment")
+    axis_label = "trial"
+    if trials is not None:
+        require_columns(trials, ["trial", "phase"], "trials")
+        trained = np.sort(trials.loc[trials["phase"] == "train", "trial"].to_numpy())
+        if len(trained):
+            axis_label = "training trials"
+            alignment = alignment[alignment["trial"].isin(trained)]
+            alignment = _count_along(alignment, trained)
+            if weight_alignment is not None:
+                weight_alignment = _count_along(weight_alignment, trained)
+    panels = [
+        ("cosine", "cosine C", "cosine C of paired activity"),
+        ("hamming", "Hamming similarity", "Hamming similarity of paired spikes"),
+        ("kappa", "Cohen's κ", "Cohen's κ of paired spikes"),
+    ]
+    panels = [panel for panel in panels if alignment[panel[0]].notna().any()]
+    angles = weight_alignment is not None and weight_alignment["angle_deg"].notna().any()
+    if not panels and not angles:
+        raise ValueError("no alignment of a training trial to show: record some during training")
+    layers = sorted(set(alignment["layer"]) | (set(weight_alignment["layer"]) if angles else set()))
+    colors = dict(zip(layers, _layer_colors(len(layers)), strict=True))
+    n_panels = len(panels) + angles
+    n_columns = 1 if n_panels == 1 else 2
+    n_rows = -(-n_panels // n_columns)
+    figure = _figure(figure, 0.4 + 2.35 * n_rows)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for ax in axes.flat[n_panels:]:
+        ax.remove()
+    axes = list(axes.flat[:n_panels])
+    dashed = False
+    for ax, (column, label, title) in zip(axes, panels, strict=False):
+        _layer_lines(ax, alignment, column, colors, lw=1.5)
+        shuffled = f"{column}_shuffled"
+        if shuffled in alignment and alignment[shuffled].notna().any():
+            dashed = True
+            _layer_lines(ax, alignment, shuffled, colors, lw=1.2, ls=(0, (4, 2)))
+        ax.set(ylabel=label, title=title)
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]), top=1.0)
+    if angles:
+        _layer_lines(axes[-1], weight_alignment, "angle_deg", colors, lw=1.5)
+        axes[-1].axhline(90, color="#6B6B6B", lw=0.9, ls=":")
+        axes[-1].set(ylabel="angle (°)", title="angle of $W_i$ to $\\Theta_i$ transposed")
+        axes[-1].set_ylim(0, max(100.0, axes[-1].get_ylim()[1]))
+        axes[-1].set_yticks([0, 30, 60, 90])
+    for k, ax in enumerate(axes):
+        ax.set_xlabel(axis_label if k >= n_panels - n_columns else "")
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    handles = [Line2D([], [], color=colors[i], lw=1.8, label=f"layer {i}") for i in layers]
+    if dashed:
+        handles.append(
+            Line2D([], [], color="#444444", lw=1.2, ls=(0, (4, 2)), label="trial-shuffled")
+        )
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
+    return figure
+
+
+@_styled
+def plot_confusion(confusion, ax=None):
+    """Confusion matrix: counts written, colour by the fraction of the row.
+
+    Parameters
+    ----------
+    confusion : pandas.DataFrame
+        As `bsd.analysis.measures.confusion_matrix` returns it. The column of ties and silence
+        is left out where it is empty.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    none = measures.NO_PERCEPT
+    if none in confusion and not confusion[none].any():
+        confusion = confusion.drop(columns=none)
+    ax = _axes(ax, 4.4)
+    n_of_concept = confusion.sum(axis=1)
+    fraction = 100 * confusion.div(n_of_concept.where(n_of_concept > 0), axis=0)
+    few = len(confusion) <= _MAX_ANNOTATED
+    # Zeros stay blank: the errors are what one looks for.
+    text = confusion.astype(str).where(confusion > 0, "") if few else False
+    sns.heatmap(
+        fraction, annot=text, fmt="", cmap="Blues", vmin=0, vmax=100, ax=ax,
+        linewidths=0.6 if few else 0, linecolor="white", annot_kws={"fontsize": 8.5},
+        cbar_kws={"label": "of the true concept's trials (%)", "shrink": 0.8},
+    )
+    if few:
+        ax.set_xticks(
+            np.arange(confusion.shape[1]) + 0.5,
+            ["none" if name == none else str(name) for name in confusion.columns],
+        )
+    ax.tick_params(length=0, rotation=0)
+    ax.set(xlabel="decided concept", ylabel="true concept")
+    return ax
+
+
+@_styled
+def plot_rates(rates, ax=None):
+    """Mean rate of each population, with its SD over trials, per phase.
+
+    Parameters
+    ----------
+    rates : pandas.DataFrame
+        As `bsd.analysis.firing.firing_rates` returns it.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(rates, ["population", "pathway", "mean_hz", "sd_hz"], "rates")
+    order = population_order(rates["population"])
+    phases = list(rates["phase"].unique()) if "phase" in rates else [None]
+    pathway = rates.drop_duplicates("population").set_index("population")["pathway"]
+    ax = _axes(ax, 0.9 + 0.34 * len(order))
+    for k, phase in enumerate(phases):
+        of_phase = rates if phase is None else rates[rates["phase"] == phase]
+        offset = 0.2 * (k - (len(phases) - 1) / 2)
+        for row in of_phase.itertuples():
+            color = PATHWAY_COLORS.get(row.pathway, "#333333")
+            sd = 0.0 if pd.isna(row.sd_hz) else row.sd_hz
+            ax.errorbar(
+                row.mean_hz, order.index(row.population) + offset,
+                xerr=[[min(sd, row.mean_hz)], [sd]], color=color, elinewidth=1.2, ms=5,
+                marker=_PHASE_MARKERS[k % len(_PHASE_MARKERS)], mfc="white" if k else color,
+            )
+    ax.set_yticks(range(len(order)), order)
+    for label, name in zip(ax.get_yticklabels(), order, strict=True):
+        label.set_color(PATHWAY_COLORS.get(pathway[name], "#333333"))
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
+    ax.set_axisbelow(True)
+    ax.set(xlabel="rate (Hz), mean and SD over trials", ylabel="population")
+    if phases != [None]:
+        handles = [
+            Line2D(
+                [], [], color="#444444", ls="", ms=5, label=str(phase),
+                marker=_PHASE_MARKERS[k % len(_PHASE_MARKERS)], mfc="white" if k else "#444444",
+            )
+            for k, phase in enumerate(phases)
+        ]
+        ax.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=6, borderaxespad=0
+        )
+    return ax
+
+
+def _axes(ax, height):
+    if ax is None:
+        return _figure(None, height).subplots()
+    _fit(ax.figure, height)
+    return ax
+
+
+def _figure(figure, height):
+    if figure is None:
+        import matplotlib.pyplot as plt  # only here: a report is drawn without pyplot
+
+        return plt.figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    _fit(figure, height)
+    return figure
+
+
+def _fit(figure, height):
+    if isinstance(figure, FittedFigure):
+        figure.set_figheight(height)
+
+
+def _select(frame, chosen):
+    """Rows in which every chosen column that the frame has is as chosen (None: any)."""
+    for column, value in chosen.items():
+        if value is not None and column in frame:
+            frame = frame[frame[column] == value]
+    return frame
+
+
+def _one_trial(frame, trial, replica, name):
+    """Rows of one trial and one replica, the first recorded ones by default."""
+    for column, value in (("trial", trial), ("replica", replica)):
+        if column in frame:
+            value = frame[column].min() if value is None else value
+            frame = frame[frame[column] == value]
+    if frame.empty:
+        raise ValueError(f"trial {trial} (replica {replica}) is not in the recorded {name}")
+    return frame
+
+
+def _count_along(frame, trained):
+    """Replace trial numbers by how many training trials were done by then."""
+    done = np.searchsorted(trained, frame["trial"].to_numpy(), side="right")
+    return frame.assign(trial=done)
+
+
+def _layer_colors(n):
+    # Ordered, as layers are; the pale end of viridis would not show on white.
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.82, max(n, 2))][:n]
+
+
+def _layer_lines(ax, frame, column, colors, **line):
+    frame = frame[frame[column].notna()]
+    if frame["trial"].nunique() > 60:
+        # Bin means: single trials scatter more than training moves them.
+        edges = np.linspace(frame["trial"].min(), frame["trial"].max(), 41)
+        centre = (edges[:-1] + edges[1:]) / 2
+        which = np.clip(np.searchsorted(edges, frame["trial"], side="right") - 1, 0, 39)
+        frame = frame.assign(trial=centre[which])
+    for layer, of_layer in frame.groupby("layer"):
+        mean = of_layer.groupby("trial")[column].mean()
+        alone = "o" if len(mean) == 1 else None
+        sns.lineplot(
+            x=mean.index, y=mean.to_numpy(), ax=ax, color=colors[layer], marker=alone, **line
+        )

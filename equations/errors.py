@@ -1,0 +1,8 @@
+"""The one kind of error that a user can cure."""
+
+
+class InputError(ValueError):
+    """One-line error in the user's input whose text names the cure.
+
+    The command line prints the text and exits with code 2, without a traceback.
+    """

@@ -1,0 +1,102 @@
+"""Interneurons that make learning streaming and local: normaliser and memory.
+
+One *normaliser* (PV-like) per population pools |r|^2, |r^|^2 and r . r^ of its cells. K *memory
+interneurons* (SOM-like) per population hold the apical patterns of the most recent trials in
+fast synapses and inhibit in proportion to their overlap with the present one: they take the
+place of the batch in the ReCo loss (BSD paper, eq. 6); their firing threshold is its
+rectification.
+"""
+
+__all__ = [
+    "GATE",
+    "MEMORY",
+    "MEMORY_SYNAPSE",
+    "NORMALISE",
+    "NORMALISER",
+    "NEXT_SLOT",
+    "POOL_CELLS",
+    "POOL_CELLS_SOFTMAX",
+    "POOL_MEMORY",
+    "RESPOND",
+    "STORE",
+]
+
+NORMALISER = """
+rr          : 1                     # |r|^2
+aa          : 1                     # |r^|^2
+ra          : 1                     # r . r^
+norm        : 1                     # n  = sqrt(|r|^2 + eps^2)
+norm_a      : 1                     # n^ = sqrt(|r^|^2 + eps^2)
+C           : 1                     # cosine between somatic and apical pattern
+cc          : 1                     # sum of c_m^2 over the memories
+c8          : 1                     # sum of c_m^8
+c9          : 1                     # sum of c_m^9
+attract     : 1                     # weight of the attraction, 2 (1 - C), gated
+repel       : 1                     # weight of the repulsion, 2 lambda / K, gated
+lam         : 1 (constant)          # lambda
+K           : 1 (shared, constant)  # memory interneurons per population
+eps         : 1 (shared, constant)  # floor of the norm
+margin      : 1 (shared, constant)  # margin of the gating
+gated       : 1 (shared, constant)  # margin gating on (1) or off (0)
+"""
+
+#: Cells onto their normaliser.
+POOL_CELLS = """
+rr_post = r_pre**2       : 1 (summed)
+aa_post = r_a_pre**2     : 1 (summed)
+ra_post = r_pre*r_a_pre  : 1 (summed)
+"""
+
+#: What a softmax at the top needs besides.
+POOL_CELLS_SOFTMAX = """
+Z_post = exp(beta_pre*u_pre)   : 1 (summed)
+A_post = r_a_pre               : 1 (summed)
+"""
+
+NORMALISE = """
+norm = sqrt(rr + eps**2)
+norm_a = sqrt(aa + eps**2)
+C = ra / (norm*norm_a)
+"""
+
+MEMORY = """
+overlap      : 1                       # mu . h
+c            : 1                       # response, max(0, mu . h)
+slot         : integer (constant)      # 0 .. K-1
+pointer      : integer (shared)        # the slot that the next trial fills
+n_slots      : integer (shared, constant)
+learn        : 1 (shared)              # plasticity of the trial under way
+population   : integer (constant)      # normaliser of its population
+target_start : integer (constant)      # its population, as a range of cells
+target_stop  : integer (constant)
+"""
+
+#: Memory interneurons to and from their cells, over one stored pattern `mu`.
+MEMORY_SYNAPSE = """
+mu                      : 1
+overlap_pre = mu*h_post : 1 (summed)
+inhibition_post = mu*c_pre : 1 (summed)
+"""
+
+RESPOND = "c = clip(overlap, 0, inf)"
+
+#: Memory interneurons onto the normaliser.
+POOL_MEMORY = """
+cc_post = c_pre**2 : 1 (summed)
+c8_post = c_pre**8 : 1 (summed)
+c9_post = c_pre**9 : 1 (summed)
+"""
+
+#: The strongest memory, as the power mean c9/c8 (at most the maximum, equal to it when one
+#: memory dominates or all respond alike), against C: learning scales with the missing margin.
+GATE = """
+scale = 1 + gated*(clip((margin - C + c9/(c8 + 1e-12))/margin, 0, 2) - 1)
+attract = scale*2*(1 - C)
+repel = scale*2*lam/K
+"""
+
+#: The oldest memory takes the apical pattern of this trial.
+STORE = "mu = h_a_post"
+
+NEXT_SLOT = "pointer = (pointer + int(learn > 0)) % n_slots"
+

@@ -1,0 +1,339 @@
+"""Parameters of the model: frozen dataclasses whose fields carry unit, symbol and source.
+
+Two parameter sets of one model are provided, `DISCRETE` (1 ms steps, the paper's leaky
+integrate-and-fire units as a limit of the compartment equations) and `BIOPHYSICAL`
+(membrane, dendritic and synaptic filters with the usual cortical constants).
+"""
+
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from brian2 import Hz, Mohm, Quantity, get_dimensions, ms, mV, nS, pA, us
+from brian2.units.fundamentalunits import DIMENSIONLESS
+
+from bsd.equations.errors import InputError
+
+__all__ = [
+    "BIOPHYSICAL",
+    "DISCRETE",
+    "CellParameters",
+    "EncodingParameters",
+    "LearningParameters",
+    "ModelParameters",
+    "TimingParameters",
+]
+
+
+def parameter(default, unit, symbol, meaning, source="ours", choices=None, bounds=None):
+    """A dataclass field with everything that a model-description table needs."""
+    metadata = {
+        "default": default,
+        "unit": unit,
+        "symbol": symbol,
+        "meaning": meaning,
+        "source": source,
+        "choices": choices,
+        "bounds": bounds,
+    }
+    return field(default_factory=lambda: default, metadata=metadata)
+
+
+class _Checked:
+    """Units, choices and bounds of every field are checked when the object is made."""
+
+    def __post_init__(self):
+        for entry in fields(self):
+            checked = _check(
+                f"{self.section}.{entry.name}", getattr(self, entry.name), entry.metadata
+            )
+            object.__setattr__(self, entry.name, checked)
+
+
+def _check(name, value, metadata):
+    default, choices = metadata["default"], metadata["choices"]
+    bounds, unit = metadata["bounds"], metadata["unit"]
+    if choices is not None:
+        if value not in choices:
+            raise InputError(f"{name} = {value!r}: choose one of {', '.join(map(repr, choices))}.")
+        return value
+    if isinstance(default, bool):
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputError(f"{name} = {value!r}: write true or false.")
+        return bool(value)
+    if isinstance(value, (bool, str)) or value is None or np.ndim(value):
+        raise InputError(f"{name} = {value!r}: one number{_with_unit(unit)} is needed.")
+    if get_dimensions(value) != get_dimensions(unit):
+        raise InputError(f"{name} = {value}: the unit is wrong, give a value{_with_unit(unit)}.")
+    number = float(value / unit)
+    if not np.isfinite(number):
+        raise InputError(f"{name} = {value}: one finite number{_with_unit(unit)} is needed.")
+    low, high = bounds
+    if number < low or number > high:
+        raise InputError(f"{name} = {value}: must lie in {low:g} to {high:g}{_with_unit(unit)}.")
+    if isinstance(default, int):
+        if not number.is_integer():
+            raise InputError(f"{name} = {value}: a whole number is needed.")
+        return int(number)
+    return float(value) if isinstance(default, float) else value
+
+
+def _with_unit(unit):
+    return "" if get_dimensions(unit) is DIMENSIONLESS else f" in units of {unit!s}"
+
+
+@dataclass(frozen=True)
+class TimingParameters(_Checked):
+    """Time step, trial and the highest rate, which together define the rate features."""
+
+    section = "timing"
+    dt: Quantity = parameter(
+        1 * ms, ms, "dt", "time step of the simulation", "paper, sec. 4 (time steps)",
+        bounds=(1e-3, 10),
+    )
+    duration: Quantity = parameter(
+        8 * ms, ms, "T", "duration of a trial (a whole number of time steps)",
+        "paper, sec. 4 (time steps)", bounds=(1e-2, 1e5),
+    )
+    f_max: Quantity = parameter(
+        1000 * Hz, Hz, "f_max", "rate that counts as 1 in the rate features", bounds=(1, 1e4)
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        steps = float(self.duration / self.dt)
+        if abs(steps - round(steps)) > 1e-6 or round(steps) < 2:
+            raise InputError(
+                f"timing.duration = {self.duration}: must be at least 2 whole steps of "
+                f"timing.dt = {self.dt}."
+            )
+
+    @property
+    def steps(self):
+        """Number of time steps in a trial."""
+        return round(float(self.duration / self.dt))
+
+
+@dataclass(frozen=True)
+class CellParameters(_Checked):
+    """The three-compartment pyramidal cell (Urbanczik & Senn 2014; Sacramento et al. 2018)."""
+
+    section = "cell"
+    tau_soma: Quantity = parameter(
+        2 / np.log(2) * ms, ms, "C_m/g_L", "membrane time constant of the isolated soma",
+        "paper, eq. 1 (leak 0.5 a step)", bounds=(1e-3, 1e4),
+    )
+    g_leak: Quantity = parameter(
+        10 * nS, nS, "g_L", "leak conductance of the soma", bounds=(1e-6, 1e6)
+    )
+    g_basal: Quantity = parameter(
+        10 * nS, nS, "g_bs", "coupling conductance, basal dendrite to soma", bounds=(0, 1e6)
+    )
+    g_apical: Quantity = parameter(
+        0 * nS, nS, "g_as", "coupling conductance, apical dendrite to soma (0: plasticity only)",
+        "paper, sec. 3.2", bounds=(0, 1e6),
+    )
+    E_leak: Quantity = parameter(-70 * mV, mV, "E_L", "resting potential", bounds=(-200, 100))
+    V_threshold: Quantity = parameter(
+        -55 * mV, mV, "theta", "firing threshold (rest + 0.6 unit synapses of 25 mV)",
+        "paper, sec. 4 (threshold 0.6)", bounds=(-200, 100),
+    )
+    V_reset: Quantity = parameter(
+        -70 * mV, mV, "V_r", "potential after a spike", bounds=(-200, 100)
+    )
+    refractory: Quantity = parameter(
+        0 * ms, ms, "t_ref", "absolute refractory period", bounds=(0, 1e3)
+    )
+    tau_basal: Quantity = parameter(
+        1 * us, ms, "tau_b", "time constant of the basal dendrite", bounds=(1e-6, 1e4)
+    )
+    tau_apical: Quantity = parameter(
+        1 * us, ms, "tau_a", "time constant of the apical dendrite", bounds=(1e-6, 1e4)
+    )
+    tau_synapse: Quantity = parameter(
+        1 * us, ms, "tau_syn", "decay of the synaptic currents", bounds=(1e-6, 1e4)
+    )
+    R_basal: Quantity = parameter(
+        400 * Mohm, Mohm, "R_b", "input resistance of the basal dendrite", bounds=(1e-6, 1e9)
+    )
+    R_apical: Quantity = parameter(
+        400 * Mohm, Mohm, "R_a", "input resistance of the apical dendrite", bounds=(1e-6, 1e9)
+    )
+    I_unit: Quantity = parameter(
+        250 * pA, pA, "I_u", "mean current of a synapse of weight 1 at the rate f_max",
+        bounds=(1e-9, 1e9),
+    )
+    surrogate_width: Quantity = parameter(
+        25 * mV, mV, "a", "width of the surrogate derivative 1/(1 + (pi (u - theta)/a)^2)",
+        "paper, sec. 3 (surrogate gradient)", bounds=(1e-3, 1e3),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.V_reset >= self.V_threshold:
+            raise InputError(
+                f"cell.V_reset = {self.V_reset}: must lie below "
+                f"cell.V_threshold = {self.V_threshold}."
+            )
+
+
+@dataclass(frozen=True)
+class EncodingParameters(_Checked):
+    """How stimuli and concepts become spikes of the afferents."""
+
+    section = "encoding"
+    kind: str = parameter(
+        "regular", 1, "-", "spike trains of the afferents", choices=("regular", "poisson")
+    )
+    cells_per_concept: int = parameter(
+        10, 1, "n_c", "cells that encode one concept (population code)", bounds=(1, 10_000)
+    )
+    concept_rate: float = parameter(
+        1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max", bounds=(0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class LearningParameters(_Checked):
+    """The streaming ReCo rule, the delta rules and their interneurons."""
+
+    section = "learning"
+    eta_homeostasis: Quantity = parameter(
+        0.25 * mV, mV, "eta_h", "change of a hidden cell's threshold per trial and unit of missing "
+        "rate", bounds=(0, 1e3),
+    )
+    target_rate: float = parameter(
+        0.1, 1, "r_0", "rate at which homeostasis rests, in units of f_max", bounds=(0, 1)
+    )
+    features: str = parameter(
+        "spikes", 1, "-", "what is aligned: somatic and apical spikes, or dendritic voltages",
+        "paper, sec. 3.2 (voltages); ours (spikes)", choices=("spikes", "voltages"),
+    )
+    memory_slots: int = parameter(
+        16, 1, "K", "memory interneurons of a population", bounds=(1, 4096)
+    )
+    lam: float = parameter(
+        2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories",
+        "paper, eq. 6 (there 0.6, summed over the batch)", bounds=(0, 1e3),
+    )
+    margin_gating: bool = parameter(
+        True, 1, "-", "scale learning by the margin between C and the strongest memory"
+    )
+    margin: float = parameter(
+        0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
+    )
+    eta: float = parameter(
+        0.15, 1, "eta", "learning rate of the ReCo rule, forward weights", bounds=(0, 1e3)
+    )
+    eta_feedback: float = parameter(
+        0.15, 1, "eta'", "learning rate of the ReCo rule, feedback weights", bounds=(0, 1e3)
+    )
+    eta_top: float = parameter(
+        0.01, 1, "eta_top", "learning rate of the output cells", bounds=(0, 1e3)
+    )
+    eta_bottom: float = parameter(
+        0.005, 1, "eta_0", "learning rate of the recalled stimulus", bounds=(0, 1e3)
+    )
+    feedback: str = parameter(
+        "learned", 1, "-", "feedback weights onto hidden layers", choices=("learned", "fixed")
+    )
+    hidden: str = parameter(
+        "learned", 1, "-", "forward weights onto hidden layers", choices=("learned", "frozen")
+    )
+    top_rule: str = parameter(
+        "delta", 1, "-", "rule of the output cells: delta rule on spikes, softmax cross-entropy on "
+        "voltages, or ReCo", "paper, sec. 3.3 (cross-entropy)",
+        choices=("delta", "softmax", "reco"),
+    )
+    softmax_gain: float = parameter(
+        4.0, 1, "beta", "gain of the softmax on dendritic voltages", bounds=(1e-3, 1e3)
+    )
+    bottom_rule: str = parameter(
+        "delta", 1, "-", "rule of the recalled stimulus: delta rule on spikes or on voltages",
+        choices=("delta", "voltage"),
+    )
+    epsilon: float = parameter(
+        0.1, 1, "eps", "floor of the normalisers", bounds=(1e-6, 10)
+    )
+    weight_max: float = parameter(
+        4.0, 1, "w_max", "bound of every plastic weight", bounds=(1e-3, 1e3)
+    )
+    init_gain: float = parameter(
+        2.0, 1, "g", "initial weights are normal with SD g / sqrt(n_pre)", bounds=(0, 1e3)
+    )
+    decay: float = parameter(
+        0.7, 1, "-", "factor on all learning rates after each epoch", bounds=(1e-3, 1)
+    )
+
+
+@dataclass(frozen=True)
+class ModelParameters:
+    """All parameters of a model, by section."""
+
+    timing: TimingParameters = field(default_factory=TimingParameters)
+    cell: CellParameters = field(default_factory=CellParameters)
+    encoding: EncodingParameters = field(default_factory=EncodingParameters)
+    learning: LearningParameters = field(default_factory=LearningParameters)
+
+    def updated(self, assignments):
+        """A copy with some parameters changed.
+
+        Parameters
+        ----------
+        assignments : dict of str to value
+            Keys ``"section.name"``, such as ``"cell.tau_soma"``; values with their units.
+
+        Raises
+        ------
+        InputError
+            If a section or parameter is unknown, or a value has the wrong unit.
+        """
+        sections = {f.name: getattr(self, f.name) for f in fields(self)}
+        changes = {}
+        for key, value in assignments.items():
+            section, _, name = key.partition(".")
+            if section not in sections or name not in {f.name for f in fields(sections[section])}:
+                raise unknown_key(key, self.keys())
+            changes.setdefault(section, {})[name] = value
+        return replace(
+            self, **{s: replace(sections[s], **values) for s, values in changes.items()}
+        )
+
+    def keys(self):
+        """Names of all parameters, ``"section.name"``."""
+        return [
+            f"{section.name}.{entry.name}"
+            for section in fields(self)
+            for entry in fields(getattr(self, section.name))
+        ]
+
+    def items(self):
+        """Pairs of name and value of all parameters."""
+        return [
+            (key, getattr(getattr(self, key.split(".")[0]), key.split(".")[1]))
+            for key in self.keys()
+        ]
+
+
+def unknown_key(key, known):
+    """An `InputError` that suggests the nearest known names."""
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    near = near or [k for k in known if k.endswith("." + key.rpartition(".")[2])]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`bsd show NAME` lists them."
+    return InputError(f"unknown parameter {key!r}: {hint}")
+
+
+DISCRETE = ModelParameters()
+
+BIOPHYSICAL = ModelParameters(
+    timing=TimingParameters(dt=0.5 * ms, duration=100 * ms, f_max=100 * Hz),
+    cell=CellParameters(
+        tau_soma=20 * ms,
+        refractory=2 * ms,
+        tau_basal=3 * ms,
+        tau_apical=5 * ms,
+        tau_synapse=3 * ms,
+        surrogate_width=25 * mV,
+    ),
+)

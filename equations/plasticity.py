@@ -1,0 +1,105 @@
+"""The learning tick: rate features, local error and weight change of every cell.
+
+All quantities belong to one cell, its population's interneurons, or a synapse. With r the
+somatic and r^ the apical rate feature, h and h^ their normalised forms and C = h . h^, the
+local error of the streaming ReCo rule is
+
+    delta_k = psi_k [ 2 (1 - C) (h^_k - C h_k) - (2 lambda / K) sum_m c_m (mu_mk - c_m h_k) ],
+
+at frozen weights -n times the gradient of the present trial's row of the ReCo loss (BSD paper,
+eq. 6) with the K memories as its negatives. The delta rule psi_k (r^_k - r_k) serves where the
+partner is an afferent. Weights change by dw_jk = eta r_j delta_k.
+"""
+
+__all__ = [
+    "CELL_LEARNING",
+    "CELL_LEARNING_SOFTMAX",
+    "ERROR",
+    "ERROR_SOFTMAX",
+    "FEATURES",
+    "LEARN",
+    "PATTERN",
+    "PLASTIC_SYNAPSE",
+    "PROPAGATE",
+    "START_LEARNING",
+]
+
+CELL_LEARNING = """
+r            : 1                     # somatic feature
+r_a          : 1                     # apical feature
+h            : 1                     # r / n
+h_a          : 1                     # r^ / n^
+inhibition   : 1                     # sum_m c_m mu_m, from the memory interneurons
+delta        : 1                     # local error
+teach        : 1                     # eta * learn * delta, read by the basal synapses
+r_learn      : 1                     # somatic rate at the learning tick, else 0
+learn        : 1 (shared)            # plasticity of the trial under way
+recording    : 1 (shared)            # spikes of the trial under way are kept
+eta          : 1 (constant)          # learning rate of the cell's basal synapses
+eta_h        : volt (constant)       # rate of homeostasis
+r_target     : 1 (shared, constant)  # target of homeostasis, in units of f_max
+reco         : 1 (constant)          # 1 where the ReCo rule applies
+delta_spikes : 1 (constant)          # 1 where the delta rule on spikes applies
+delta_volts  : 1 (constant)          # 1 where the delta rule on the basal drive applies
+by_voltage   : 1 (constant)          # 1 where features are dendritic voltages, else spikes
+partner      : integer (constant)    # the paired cell, or the paired afferent
+paired       : integer (constant)    # 1 if the partner is a cell, 0 if an afferent
+n_changed    : 1                     # basal synapses changed at the tick (dense projections)
+population   : integer (constant)    # the population's normaliser
+target_start : integer (constant)    # basal targets, as a range of cells
+target_stop  : integer (constant)
+first_synapse : integer (constant)   # first basal synapse of the cell
+norm         : 1 (linked)            # from the normaliser: n
+norm_a       : 1 (linked)            # n^
+C            : 1 (linked)            # cosine
+cc           : 1 (linked)            # sum of squared memory responses
+attract      : 1 (linked)            # weight of the attraction
+repel        : 1 (linked)            # weight of the repulsion
+"""
+
+CELL_LEARNING_SOFTMAX = """
+softmax      : 1 (constant)          # 1 where softmax cross-entropy applies
+beta         : 1 (shared, constant)  # gain of the softmax
+Z            : 1 (linked)            # from the normaliser: sum of exp(beta u)
+A            : 1 (linked)            # sum of the apical features
+"""
+
+#: Spikes, or trial means of the dendritic drive (for which psi is 1).
+FEATURES = """
+r = by_voltage*u + (1 - by_voltage)*n_s*count_unit
+r_a = by_voltage*u_a + (1 - by_voltage)*n_a*count_unit
+"""
+
+PATTERN = """
+h = r / norm
+h_a = r_a / norm_a
+"""
+
+ERROR = """
+slope = by_voltage + (1 - by_voltage)*psi
+e_reco = attract*(h_a - C*h) - repel*(inhibition - cc*h)
+e_spikes = n_a*count_unit - n_s*count_unit
+e_volts = n_a*count_unit - u
+delta = reco*slope*e_reco + delta_spikes*psi*e_spikes + delta_volts*e_volts
+"""
+
+ERROR_SOFTMAX = """
+delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
+"""
+
+#: Homeostasis of the threshold: a cell that fires less than the target becomes more excitable.
+START_LEARNING = """
+teach = eta*learn*delta
+excitability += int(learn > 0)*eta_h*(r_target - n_s*count_unit)
+r_learn = int(learn > 0)*n_s*count_unit
+"""
+
+#: Basal synapses of both pathways.
+PLASTIC_SYNAPSE = """
+w     : 1
+w_max : 1 (shared, constant)
+"""
+
+PROPAGATE = "I_b_post += w*I_epsc_post"
+
+LEARN = "w = clip(w + r_learn_pre*teach_post, -w_max, w_max)"

@@ -1,0 +1,619 @@
+"""The bidirectional network: both pathways, their interneurons and their learning, wired.
+
+`BidirectionalNetwork` describes a network; `BidirectionalNetwork.create` makes the Brian2
+objects, `BidirectionalNetwork.values` the numbers that go into them at run time. Everything
+that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
+"""
+
+import numpy as np
+from brian2 import (
+    BrianLogger,
+    EventMonitor,
+    Network,
+    NeuronGroup,
+    StateMonitor,
+    Synapses,
+    TimedArray,
+    linked_var,
+    prefs,
+)
+
+from bsd.equations import DISCRETE, InputError, equation_set
+from bsd.equations.integration import staggered
+from bsd.equations.randomness import hash_uniform, stream_keys
+from bsd.networks.dense import DenseProjection
+from bsd.networks.layout import Layout
+from bsd.networks.schedule import SCHEDULE
+from bsd.networks.stopping import stop_simulation
+
+__all__ = ["CONTROL_COLUMNS", "BidirectionalNetwork", "BrianObjects"]
+
+#: Columns of the timed array `control`, one row per trial.
+CONTROL_COLUMNS = ("learn", "record", "percept_to_concept", "recall_to_stimulus")
+
+
+class BrianObjects:
+    """The Brian2 objects of a network, by their names (attribute access)."""
+
+    def __init__(self):
+        self._objects = {}
+        self.dense = {}
+
+    def add(self, thing):
+        """Keep an object under its Brian2 name."""
+        self._objects[thing.name] = thing
+        return thing
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["_objects"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def network(self):
+        """A `brian2.Network` of all objects, in the order of the model's schedule."""
+        network = Network(*self._objects.values())
+        network.schedule = SCHEDULE
+        return network
+
+
+class BidirectionalNetwork:
+    """A forward and a backward spiking network that teach each other.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Cells of the stimulus, of each hidden layer, and number of concepts, for example
+        ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
+        concept.
+    parameters : ModelParameters
+        `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy.
+    replicas : int
+        Independent copies ("subjects") in one Brian2 network.
+    projection : {'dense', 'synapses'}
+        How basal projections are computed: as one matrix operation, or by plain Brian2
+        synapses, spike by spike. Same results within rounding.
+    capacity : int
+        Trials of one chunk.
+    precision : {'float32', 'float64'}
+    equations : dict of str to str, optional
+        Equation strings that replace those of `bsd.equations` by name.
+
+    Raises
+    ------
+    InputError
+        For impossible layers, options or equation names.
+    """
+
+    def __init__(
+        self,
+        layers,
+        parameters=DISCRETE,
+        *,
+        replicas=1,
+        projection="dense",
+        capacity=500,
+        precision="float32",
+        equations=None,
+    ):
+        if projection not in ("dense", "synapses"):
+            raise InputError(f"projection = {projection!r}: choose 'dense' or 'synapses'.")
+        if precision not in ("float32", "float64"):
+            raise InputError(f"precision = {precision!r}: choose 'float32' or 'float64'.")
+        if int(capacity) != capacity or capacity < 1:
+            raise InputError(f"capacity = {capacity}: a positive whole number is needed.")
+        layers = list(layers)
+        if not layers:
+            raise InputError("layers = []: give stimulus, hidden layers and number of concepts.")
+        self.n_concepts = layers[-1]
+        sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
+        self.layout = Layout(sizes, replicas)
+        self.parameters = parameters
+        self.projection = projection
+        self.capacity = int(capacity)
+        self.precision = precision
+        self.changed_equations = dict(equations or {})
+        self.equations = equation_set(self.changed_equations)
+
+    # ------------------------------------------------------------------ description
+
+    @property
+    def structure(self):
+        """All that shapes the generated code, as a dict of plain values."""
+        p = self.parameters
+        return {
+            "layers": list(self.layout.layers),
+            "replicas": self.layout.replicas,
+            "projection": self.projection,
+            "capacity": self.capacity,
+            "precision": self.precision,
+            "dt_ms": float(p.timing.dt) * 1e3,
+            "duration_ms": float(p.timing.duration) * 1e3,
+            "refractory": float(p.cell.refractory) > 0,
+            "encoding": p.encoding.kind,
+            "features": p.learning.features,
+            "memory_slots": p.learning.memory_slots,
+            "softmax": p.learning.top_rule == "softmax",
+            "top_memory": p.learning.top_rule == "reco",
+            "equations": self.equations,
+        }
+
+    def has_memory(self, population):
+        """Whether the population learns by ReCo, and so has memory interneurons."""
+        top = self.layout.depth + 1
+        if population.name == f"F{top}":
+            return self.parameters.learning.top_rule == "reco"
+        return population.name != "B0"
+
+    @property
+    def memory_populations(self):
+        """Populations with memory interneurons, in order."""
+        return [p for p in self.layout.populations if self.has_memory(p)]
+
+    def encoding_matrix(self):
+        """Concept encodings.
+
+        Returns
+        -------
+        ndarray, shape (n_concepts, n_output)
+            Intensity of each concept afferent under each concept.
+        """
+        cells = self.parameters.encoding.cells_per_concept
+        return self.parameters.encoding.concept_rate * np.kron(
+            np.eye(self.n_concepts), np.ones((1, cells))
+        )
+
+    @property
+    def probes(self):
+        """Cells whose voltages can be recorded: the first pair of every hidden layer."""
+        layout = self.layout
+        names = [f"{pathway}{i}" for i in range(1, layout.depth + 1) for pathway in "FB"]
+        return [layout.population(name).start for name in names]
+
+    # ------------------------------------------------------------------ Brian2 objects
+
+    def create(self):
+        """Make the Brian2 objects of the network on the current device.
+
+        Returns
+        -------
+        BrianObjects
+            Attributes `afferents`, `cells`, `normaliser`, `memory` (NeuronGroups);
+            `afferent_basal`, `cortical_basal`, `afferent_apical`, `cortical_apical`, `relay`,
+            `pooling`, `memory_pattern`, `memory_pooling` (Synapses); monitors; `drive` and
+            `control` (TimedArrays); `dense` (DenseProjection by Synapses name).
+        """
+        prefs.core.default_float_dtype = getattr(np, self.precision)
+        for known in ("no_refractory", "synapses_dt_mismatch"):  # both are meant
+            BrianLogger.suppress_name(known)
+        objects = BrianObjects()
+        self._create_afferents(objects)
+        self._create_interneurons(objects)
+        self._create_cells(objects)
+        self._create_basal(objects)
+        self._create_apical(objects)
+        self._create_learning(objects)
+        self._create_monitors(objects)
+        return objects
+
+    def _create_afferents(self, objects):
+        layout, eqs, timing = self.layout, self.equations, self.parameters.timing
+        rows = self.capacity + 1  # the last trial's learning tick is the start of a blank one
+        objects.drive = TimedArray(
+            np.zeros((rows, layout.n_afferents)), dt=timing.duration, name="drive"
+        )
+        objects.control = TimedArray(
+            np.zeros((rows, len(CONTROL_COLUMNS))), dt=timing.duration, name="control"
+        )
+        self._namespace = {
+            "drive": objects.drive,
+            "control": objects.control,
+            "hash_uniform": hash_uniform,
+            "stop_simulation": stop_simulation,
+            "trial_duration": timing.duration,
+        }
+        wiring = """
+        target_start  : integer (constant)
+        target_stop   : integer (constant)
+        first_synapse : integer (constant)
+        partner       : integer (constant)
+        paired        : integer (constant)
+        """
+        events = {"recorded": "emit > 0 and recording > 0"}
+        events.update(self._learning_event)
+        afferents = objects.add(
+            NeuronGroup(
+                layout.n_afferents,
+                eqs["AFFERENT"] + wiring,
+                threshold="emit > 0",
+                reset=eqs["COUNT_AFFERENT_SPIKE"],
+                events=events,
+                dt=timing.dt,
+                namespace=self._namespace,
+                name="afferents",
+            )
+        )
+        afferents.thresholder["spike"].when = "after_encode"
+        afferents.resetter["spike"].when = "after_encode"
+        afferents.resetter["spike"].order = 1
+        afferents.set_event_schedule("recorded", when="after_encode", order=2)
+        afferents.run_regularly(
+            eqs["START_AFFERENT_TRIAL"], dt=timing.duration, when="begin", name="afferents_begin"
+        )
+        afferents.run_regularly(
+            eqs["AFFERENT_FEATURE"], dt=timing.duration, when="error", name="afferents_feature"
+        )
+        afferents.run_regularly(
+            eqs["ENCODERS"][self.parameters.encoding.kind], when="encode", name="afferents_encode"
+        )
+        for name in ("target_start", "target_stop"):
+            setattr(afferents, name, self._afferent_wiring(name))
+        afferents.first_synapse = self._first_synapse("afferent_basal", layout.n_afferents)
+        afferents.partner = layout.per_afferent(
+            lambda p: np.arange(p.size) + layout.partner(p).start, int
+        )
+        afferents.paired = 1
+        afferents.is_concept = layout.per_afferent(lambda p: p.name == "C")
+        self._learn_early(afferents)
+
+    @property
+    def _learning_event(self):
+        return {"learn": "r_learn != 0"} if self.projection == "synapses" else {}
+
+    def _learn_early(self, group):
+        if self._learning_event:
+            group.set_event_schedule("learn", when="learn", order=-1)
+
+    def _afferent_wiring(self, name):
+        side = name.removeprefix("target_")
+        return self.layout.per_afferent(lambda p: getattr(self.layout.target(p), side), int)
+
+    def _first_synapse(self, synapses, n):
+        first = np.zeros(n, dtype=int)
+        for projection in self.layout.projections:
+            if projection.synapses == synapses:
+                n_pre, n_post = projection.shape
+                first[projection.source.cells] = projection.start + n_post * np.arange(n_pre)
+        return first
+
+    def _create_interneurons(self, objects):
+        eqs, timing, layout = self.equations, self.parameters.timing, self.layout
+        learning = self.parameters.learning
+        softmax = learning.top_rule == "softmax"
+        extra = "Z : 1\nA : 1\n" if softmax else ""
+        normaliser = objects.add(
+            NeuronGroup(
+                len(layout.populations),
+                eqs["NORMALISER"] + extra,
+                dt=timing.duration,
+                name="normaliser",
+            )
+        )
+        normaliser.run_regularly(eqs["NORMALISE"], when="normalise", name="normaliser_normalise")
+        normaliser.run_regularly(eqs["GATE"], when="gate", name="normaliser_gate")
+        k = learning.memory_slots
+        populations = self.memory_populations
+        memory = objects.add(
+            NeuronGroup(
+                k * len(populations),
+                eqs["MEMORY"],
+                events={"store": "slot == pointer and learn > 0"},
+                dt=timing.duration,
+                namespace=self._namespace,
+                name="memory",
+            )
+        )
+        memory.set_event_schedule("store", when="store", order=0)
+        memory.slot = np.tile(np.arange(k), len(populations))
+        memory.population = np.repeat([p.index for p in populations], k)
+        memory.target_start = np.repeat([p.start for p in populations], k)
+        memory.target_stop = np.repeat([p.stop for p in populations], k)
+        memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
+        memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
+        memory.run_regularly("learn = control(t, 0)", when="begin", name="memory_begin")
+
+    def _create_cells(self, objects):
+        eqs, timing, layout = self.equations, self.parameters.timing, self.layout
+        learning, cell = self.parameters.learning, self.parameters.cell
+        graded = learning.features == "voltages"
+        softmax = learning.top_rule == "softmax"
+        refractory = float(cell.refractory) > 0
+        model = eqs["COMPARTMENTS"]
+        model += eqs["APICAL_VOLTAGES"] if graded else eqs["APICAL_SPIKES"]
+        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
+        if softmax:
+            model += eqs["CELL_LEARNING_SOFTMAX"]
+        events = {"recorded": f"{eqs['THRESHOLD']} and recording > 0"}
+        events.update(self._learning_event)
+        cells = objects.add(
+            NeuronGroup(
+                layout.n_cells,
+                model,
+                threshold=eqs["THRESHOLD"],
+                reset=eqs["RESET"] + "\n" + eqs["COUNT_SPIKE"],
+                refractory="t_ref" if refractory else False,
+                events=events,
+                method=staggered,
+                method_options={"order": eqs["INTEGRATION_ORDER"]},
+                dt=timing.dt,
+                namespace=self._namespace,
+                name="cells",
+            )
+        )
+        cells.set_event_schedule("recorded", when="thresholds", order=1)
+        averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
+        cells.run_regularly(averages, when="average", name="cells_average")
+        begin = eqs["READ_CONTROL"]
+        if refractory:
+            begin += eqs["END_REFRACTORY"]
+        begin += eqs["START_TRIAL"]
+        cells.run_regularly(begin, dt=timing.duration, when="begin", name="cells_begin")
+        at_tick = {"dt": timing.duration}
+        cells.run_regularly(eqs["FEATURES"], when="features", name="cells_features", **at_tick)
+        cells.run_regularly(eqs["PATTERN"], when="compare", order=-1, name="cells_pattern",
+                            **at_tick)
+        error = eqs["ERROR"] + (eqs["ERROR_SOFTMAX"] if softmax else "") + eqs["START_LEARNING"]
+        cells.run_regularly(error, when="error", name="cells_error", **at_tick)
+        cells.population = layout.per_cell(lambda p: p.index, int)
+        for name, side in (("target_start", "start"), ("target_stop", "stop")):
+            setattr(cells, name, layout.per_cell(
+                lambda p, side=side: getattr(layout.target(p), side) if layout.target(p) else 0,
+                int,
+            ))
+        cells.first_synapse = self._first_synapse("cortical_basal", layout.n_cells)
+        cells.partner = layout.per_cell(lambda p: np.arange(p.size) + layout.partner(p).start, int)
+        cells.paired = layout.per_cell(lambda p: layout.partner(p).pathway != "afferent", int)
+        self._learn_early(cells)
+        for name in ("norm", "norm_a", "C", "cc", "attract", "repel"):
+            setattr(cells, name, linked_var(objects.normaliser, name, index="population"))
+        if softmax:
+            for name in ("Z", "A"):
+                setattr(cells, name, linked_var(objects.normaliser, name, index="population"))
+        if graded:
+            # the partner's index within this group; cells paired with an afferent read nothing
+            cells.partner_cell = layout.per_cell(self._partner_in_group, int)
+            cells.v_b_partner = linked_var(cells, "v_b", index="partner_cell")
+
+    def _partner_in_group(self, population):
+        partner = self.layout.partner(population)
+        own = population if partner.pathway == "afferent" else partner
+        return own.start + np.arange(population.size)
+
+    def _create_basal(self, objects):
+        eqs = self.equations
+        for name, source, when in (
+            ("afferent_basal", objects.afferents, "transmit"),
+            ("cortical_basal", objects.cells, "synapses"),
+        ):
+            pathways = {}
+            if self.projection == "synapses":
+                pathways = {
+                    "on_pre": {"pre": eqs["PROPAGATE"], "learn": eqs["LEARN"]},
+                    "on_event": {"pre": "spike", "learn": "learn"},
+                }
+            synapses = Synapses(
+                source, objects.cells, eqs["PLASTIC_SYNAPSE"], name=name,
+                **pathways,
+            )
+            objects.add(synapses)
+            synapses.connect(j="k for k in range(target_start_pre, target_stop_pre)")
+            if self.projection == "synapses":
+                synapses.pre.when = when
+                synapses.learn.when = "learn"
+                continue
+            dense = objects.dense[name] = DenseProjection(synapses)
+            functions = {f"{name}_drive": dense.drive, f"{name}_update": dense.update}
+            objects.cells.namespace.update(functions)
+            objects.cells.run_regularly(
+                f"I_b += I_epsc*{name}_drive(i)", when=when, name=f"{name}_propagate"
+            )
+            objects.cells.run_regularly(
+                f"n_changed += {name}_update(i)",
+                dt=self.parameters.timing.duration,
+                when="learn",
+                name=f"{name}_learn",
+            )
+
+    def _create_apical(self, objects):
+        receive = self.equations["RECEIVE_APICAL"]
+        paired = "k + partner_pre for k in range(paired_pre)"
+        for name, source in (
+            ("afferent_apical", objects.afferents),
+            ("cortical_apical", objects.cells),
+        ):
+            synapses = objects.add(Synapses(source, objects.cells, on_pre=receive, name=name))
+            synapses.connect(j=paired)
+            synapses.pre.when = "synapses"
+            synapses.pre.order = 1
+        relay = objects.add(
+            Synapses(objects.cells, objects.afferents, on_pre=self.equations["RELAY"], name="relay")
+        )
+        relay.connect(j="k + partner_pre for k in range(1 - paired_pre)")
+        relay.pre.when = "synapses"
+        relay.pre.order = 2
+
+    def _create_learning(self, objects):
+        eqs, at_tick = self.equations, {"dt": self.parameters.timing.duration}
+        pool = eqs["POOL_CELLS"]
+        if self.parameters.learning.top_rule == "softmax":
+            pool += eqs["POOL_CELLS_SOFTMAX"]
+        pooling = objects.add(
+            Synapses(objects.cells, objects.normaliser, pool, name="pooling", **at_tick)
+        )
+        pooling.connect(j="population_pre")
+        _sum_at(pooling, "pool")
+        pattern = objects.add(
+            Synapses(
+                objects.memory,
+                objects.cells,
+                eqs["MEMORY_SYNAPSE"],
+                on_pre=eqs["STORE"],
+                on_event="store",
+                name="memory_pattern",
+                **at_tick,
+            )
+        )
+        pattern.connect(j="k for k in range(target_start_pre, target_stop_pre)")
+        pattern.pre.when = "store"
+        pattern.pre.order = 1
+        _sum_at(pattern, {"overlap_pre": "compare", "inhibition_post": "inhibit"})
+        memory_pooling = objects.add(
+            Synapses(
+                objects.memory, objects.normaliser, eqs["POOL_MEMORY"], name="memory_pooling",
+                **at_tick,
+            )
+        )
+        memory_pooling.connect(j="population_pre")
+        _sum_at(memory_pooling, "inhibit")
+
+    def _create_monitors(self, objects):
+        at_tick = {"dt": self.parameters.timing.duration, "when": "record", "record": True}
+        cells, afferents = objects.cells, objects.afferents
+        objects.add(StateMonitor(cells, ["n_s", "u"], name="trial_cells", **at_tick))
+        objects.add(StateMonitor(afferents, ["n_s"], name="trial_afferents", **at_tick))
+        objects.add(StateMonitor(objects.normaliser, ["C"], name="trial_cosine", **at_tick))
+        objects.add(EventMonitor(cells, "recorded", name="cell_spikes"))
+        objects.add(EventMonitor(afferents, "recorded", name="afferent_spikes"))
+        objects.add(
+            StateMonitor(
+                cells, ["v_s", "v_b", "v_a"], record=self.probes, when="after_thresholds",
+                name="probe_voltages",
+            )
+        )
+
+    # ------------------------------------------------------------------ run-time values
+
+    def values(self):
+        """Parameters of the network as arrays for its Brian2 variables.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Keys ``"object.variable"``; SI units. No key of the structure depends on them.
+        """
+        p, layout = self.parameters, self.layout
+        cell, timing, learning = p.cell, p.timing, p.learning
+        p_step = float(timing.f_max * timing.dt)
+        decay = float(np.exp(-float(timing.dt) / float(cell.tau_synapse)))
+        count_unit = 1 / float(timing.duration * timing.f_max)
+        values = {
+            "cells.C_m": float(cell.tau_soma * cell.g_leak),
+            "cells.g_L": float(cell.g_leak),
+            "cells.g_bs": float(cell.g_basal),
+            "cells.g_as": float(cell.g_apical),
+            "cells.E_L": float(cell.E_leak),
+            "cells.theta": float(cell.V_threshold),
+            "cells.V_r": float(cell.V_reset),
+            "cells.t_ref": float(cell.refractory),
+            "cells.tau_b": float(cell.tau_basal),
+            "cells.tau_a": float(cell.tau_apical),
+            "cells.tau_syn": float(cell.tau_synapse),
+            "cells.R_b": float(cell.R_basal),
+            "cells.R_a": float(cell.R_apical),
+            "cells.I_u": float(cell.I_unit),
+            # one spike carries the charge I_u / f_max, whatever dt and tau_syn
+            "cells.I_epsc": float(cell.I_unit) * (1 - decay) / p_step,
+            "cells.a_s": float(cell.surrogate_width),
+            "cells.count_unit": count_unit,
+            "cells.step_unit": 1 / timing.steps,
+            "afferents.count_unit": count_unit,
+            "afferents.p_step": p_step,
+            "normaliser.lam": np.full(len(layout.populations), learning.lam),
+            "normaliser.K": learning.memory_slots,
+            "normaliser.eps": learning.epsilon,
+            "normaliser.margin": learning.margin,
+            "normaliser.gated": float(learning.margin_gating),
+            "memory.n_slots": learning.memory_slots,
+            "afferent_basal.w_max": learning.weight_max,
+            "cortical_basal.w_max": learning.weight_max,
+        }
+        top = f"F{layout.depth + 1}"
+        rules = {
+            "reco": lambda q: q.name not in (top, "B0")
+            or (q.name == top and learning.top_rule == "reco"),
+            "delta_spikes": lambda q: (q.name == top and learning.top_rule == "delta")
+            or (q.name == "B0" and learning.bottom_rule == "delta"),
+            "delta_volts": lambda q: q.name == "B0" and learning.bottom_rule == "voltage",
+            "by_voltage": lambda q: learning.features == "voltages" and self.has_memory(q),
+        }
+        if learning.features == "voltages":
+            rules["graded"] = lambda q: layout.partner(q).pathway != "afferent"
+        if learning.top_rule == "softmax":
+            rules["softmax"] = lambda q: q.name == top
+            values["cells.beta"] = learning.softmax_gain
+        for name, rule in rules.items():
+            values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
+        values["cells.eta"] = layout.per_cell(self._learning_rate)
+        values["cells.r_target"] = learning.target_rate
+        homeostasis = float(learning.eta_homeostasis)
+        hidden = range(1, layout.depth + 1)
+        values["cells.eta_h"] = layout.per_cell(lambda q: homeostasis * (q.layer in hidden))
+        return values
+
+    def _learning_rate(self, population):
+        learning, top = self.parameters.learning, self.layout.depth + 1
+        if population.name == f"F{top}":
+            return learning.eta_top
+        if population.name == "B0":
+            return learning.eta_bottom
+        if population.pathway == "forward":
+            return learning.eta if learning.hidden == "learned" else 0.0
+        learned = learning.feedback == "learned" and learning.hidden == "learned"
+        return learning.eta_feedback if learned else 0.0
+
+    def initial_state(self, seed):
+        """What a chunk hands on to the next, at the start: weights, memories, slot pointer.
+
+        Parameters
+        ----------
+        seed : int or sequence of int
+            Seed of the experiment, or one for each replica.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Keys ``"object.variable"``.
+        """
+        layout = self.layout
+        sizes = {"afferent_basal": 0, "cortical_basal": 0}
+        for projection in layout.projections:
+            sizes[projection.synapses] = projection.synapse_slice.stop
+        weights = {name: np.zeros(n) for name, n in sizes.items()}
+        gain = self.parameters.learning.init_gain
+        for projection in layout.projections:
+            n_pre, n_post = projection.shape
+            if projection.target.name in ("B0", f"F{layout.depth + 1}"):
+                continue  # read-outs start at zero
+            words = [*self._seed_words(seed, projection.source.replica), *projection.name.encode()]
+            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+            weights[projection.synapses][projection.synapse_slice] = (
+                generator.standard_normal(n_pre * n_post) * gain / np.sqrt(n_pre)
+            )
+        memories = sum(p.size for p in self.memory_populations)
+        slots = self.parameters.learning.memory_slots
+        return {
+            "afferent_basal.w": weights["afferent_basal"],
+            "cortical_basal.w": weights["cortical_basal"],
+            "memory_pattern.mu": np.zeros(memories * slots),
+            "memory.pointer": np.zeros(1, dtype=np.int32),
+            "cells.excitability": np.zeros(layout.n_cells),
+        }
+
+    def _seed_words(self, seed, replica):
+        seed = np.atleast_1d(seed)
+        own = int(seed[replica]) if len(seed) > 1 else int(seed[0])
+        return [own & 0xFFFFFFFF, own >> 32 & 0xFFFFFFFF, replica if len(seed) == 1 else 0]
+
+    def encoder_keys(self, seed):
+        """Random stream of each afferent, ``"afferents.key"``."""
+        keys = np.empty(self.layout.n_afferents, dtype=np.int32)
+        for p in self.layout.afferents:
+            own, high, replica = self._seed_words(seed, p.replica)
+            keys[p.cells] = stream_keys(own | high << 32, replica, f"encoder {p.name}", p.size)
+        return {"afferents.key": keys}
+
+
+def _sum_at(synapses, slots):
+    """Say when the summed variables of a Synapses are computed."""
+    for name, updater in synapses.summed_updaters.items():
+        updater.when = slots if isinstance(slots, str) else slots[name]

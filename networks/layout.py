@@ -1,0 +1,210 @@
+"""Who is where: populations of both pathways as subranges of two Brian2 groups.
+
+All pyramidal cells share one NeuronGroup and all afferents another, so that the number of
+Brian2 objects does not grow with depth or with replicas.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bsd.equations.errors import InputError
+
+__all__ = ["Layout", "Population", "Projection"]
+
+
+@dataclass(frozen=True)
+class Population:
+    """A subrange of a group.
+
+    Attributes
+    ----------
+    name : str
+        ``F1`` .. ``F{L+1}`` (type-1), ``B0`` .. ``B{L}`` (type-2), ``S`` and ``C`` (afferents).
+    pathway : {'forward', 'backward', 'afferent'}
+    layer : int
+    replica : int
+    start, size : int
+        First cell in its group and number of cells.
+    index : int
+        Number of the population's normaliser; -1 for afferents.
+    """
+
+    name: str
+    pathway: str
+    layer: int
+    replica: int
+    start: int
+    size: int
+    index: int = -1
+
+    @property
+    def stop(self):
+        """One past the last cell."""
+        return self.start + self.size
+
+    @property
+    def cells(self):
+        """The population as a slice of its group."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """All-to-all basal synapses from one population to another.
+
+    Attributes
+    ----------
+    name : str
+        ``W{i}`` (layer i to i+1) or ``Theta{i}`` (layer i+1 to i).
+    kind : {'sensory', 'feedforward', 'instructive', 'feedback'}
+    source, target : Population
+    synapses : str
+        Name of the Synapses object that holds it.
+    start : int
+        First synapse; synapses are ordered by source, then by target.
+    """
+
+    name: str
+    kind: str
+    source: Population
+    target: Population
+    synapses: str
+    start: int
+
+    @property
+    def shape(self):
+        """(cells of the source, cells of the target)."""
+        return self.source.size, self.target.size
+
+    @property
+    def synapse_slice(self):
+        """The projection as a slice of its Synapses object."""
+        return slice(self.start, self.start + self.source.size * self.target.size)
+
+
+class Layout:
+    """Populations and projections of a bidirectional network.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Sizes from the stimulus over the hidden layers to the output, at least three.
+    replicas : int
+        Independent copies of the network.
+    """
+
+    def __init__(self, layers, replicas=1):
+        layers = tuple(layers)
+        if len(layers) < 3 or any(int(n) != n or n < 1 for n in layers):
+            raise InputError(
+                f"layers = {list(layers)}: give at least stimulus, one hidden layer and output, "
+                "each a positive whole number of cells."
+            )
+        if int(replicas) != replicas or replicas < 1:
+            raise InputError(f"replicas = {replicas}: a positive whole number is needed.")
+        self.layers = tuple(int(n) for n in layers)
+        self.replicas = int(replicas)
+        self.depth = len(layers) - 2
+        top = self.depth + 1
+        self.populations = []
+        self.afferents = []
+        cell = afferent = 0
+        for replica in range(self.replicas):
+            for name, layer in (("S", 0), ("C", top)):
+                size = self.layers[layer]
+                self.afferents.append(
+                    Population(name, "afferent", layer, replica, afferent, size)
+                )
+                afferent += size
+            names = [(f"F{i}", "forward", i) for i in range(1, top + 1)]
+            names += [(f"B{i}", "backward", i) for i in range(top)]
+            for name, pathway, layer in names:
+                size = self.layers[layer]
+                index = len(self.populations)
+                self.populations.append(
+                    Population(name, pathway, layer, replica, cell, size, index)
+                )
+                cell += size
+        self.n_cells = cell
+        self.n_afferents = afferent
+        self._by_name = {(p.name, p.replica): p for p in self.populations + self.afferents}
+        self.projections = self._project()
+
+    def population(self, name, replica=0):
+        """The population of that name."""
+        return self._by_name[name, replica]
+
+    def partner(self, population):
+        """The population whose cells are paired with this one's, one to one."""
+        top = self.depth + 1
+        paired = {"S": "B0", "B0": "S", "C": f"F{top}", f"F{top}": "C"}
+        paired |= {f"F{i}": f"B{i}" for i in range(1, top)}
+        paired |= {f"B{i}": f"F{i}" for i in range(1, top)}
+        name = paired[population.name]
+        return self.population(name, population.replica)
+
+    def target(self, population):
+        """The population onto whose basal dendrites this one projects, or None."""
+        name, top = population.name, self.depth + 1
+        if name == "S":
+            target = "F1"
+        elif name == "C":
+            target = f"B{self.depth}"
+        elif name[0] == "F":
+            target = f"F{population.layer + 1}" if population.layer < top else None
+        else:
+            target = f"B{population.layer - 1}" if population.layer > 0 else None
+        return self.population(target, population.replica) if target else None
+
+    def _project(self):
+        projections = []
+        for synapses, sources in (
+            ("afferent_basal", self.afferents),
+            ("cortical_basal", self.populations),
+        ):
+            start = 0
+            for source in sources:
+                target = self.target(source)
+                if target is None:
+                    continue
+                kind = {"S": "sensory", "C": "instructive"}.get(source.name) or (
+                    "feedforward" if source.pathway == "forward" else "feedback"
+                )
+                forward = target.pathway == "forward"
+                name = f"W{source.layer}" if forward else f"Theta{target.layer}"
+                projections.append(Projection(name, kind, source, target, synapses, start))
+                start += source.size * target.size
+        return projections
+
+    def projection(self, name, replica=0):
+        """The projection of that name."""
+        for projection in self.projections:
+            if projection.name == name and projection.source.replica == replica:
+                return projection
+        raise KeyError(name)
+
+    @property
+    def n_synapses(self):
+        """Number of plastic synapses."""
+        return sum(p.source.size * p.target.size for p in self.projections)
+
+    def per_cell(self, values, dtype=float):
+        """An array over all pyramidal cells from one value per population.
+
+        Parameters
+        ----------
+        values : callable
+            Population to value (a number, or an array of its size).
+        """
+        out = np.empty(self.n_cells, dtype=dtype)
+        for population in self.populations:
+            out[population.cells] = values(population)
+        return out
+
+    def per_afferent(self, values, dtype=float):
+        """The same over all afferents."""
+        out = np.empty(self.n_afferents, dtype=dtype)
+        for population in self.afferents:
+            out[population.cells] = values(population)
+        return out

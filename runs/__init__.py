@@ -1,0 +1,1 @@
+"""What is done with the model: data, trials, engine, experiments, command line."""

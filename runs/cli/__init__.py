@@ -1,0 +1,5 @@
+"""The command ``bsd``."""
+
+from bsd.runs.cli.app import main
+
+__all__ = ["main"]

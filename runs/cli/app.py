@@ -1,0 +1,253 @@
+"""Commands and their options."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bsd.equations.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Bidirectional spike-based distillation: a spiking network that perceives and recalls.",
+)
+console = Console(stderr=True)
+
+Name = Annotated[str, typer.Argument(help="Experiment, see `bsd list`.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter: cell.tau_soma=10*ms"),
+]
+Layers = Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimuli.")]
+
+
+def main():
+    """Entry point: user errors become one line and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except (InputError, typer.BadParameter) as error:
+        _fail(str(error))
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.print("[yellow]interrupted[/]: go on with the same command and --resume")
+        sys.exit(130)
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")):
+            _fail(getattr(error, "format_message", lambda: str(error))())
+        raise
+
+
+def _fail(text):
+    console.print(f"[red]error:[/] {' '.join(text.split())}", highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+def _changed(name, assignments, layers, epochs):
+    from bsd.runs.experiments import experiment
+    from bsd.runs.literals import parse_assignment
+
+    return experiment(name).changed(
+        hidden=None if layers is None else _whole_numbers("--layers", layers),
+        epochs=epochs,
+        assignments=dict(parse_assignment(text) for text in assignments or []),
+    )
+
+
+def _whole_numbers(option, text):
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"{option} {text}: give whole numbers separated by commas, for example 1,2"
+        ) from None
+
+
+@app.command()
+def run(
+    name: Name,
+    set_: Set = None,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seed: Annotated[str, typer.Option(help="Seed, or several: 0,1,2")] = "0",
+    device: Annotated[str, typer.Option(help="cpp or runtime")] = "cpp",
+    out: Annotated[Path | None, typer.Option(help="Results folder.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
+):
+    """Train, test and recall; write a results folder with figures and report.html."""
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import run_many
+
+    chosen = _changed(name, set_, layers, epochs)
+    seeds = _whole_numbers("--seed", seed)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise InputError(f"--seed {seed}: give different whole numbers that are not negative.")
+    out = out or Path("results") / name
+    command = shlex.join(["bsd", *sys.argv[1:]])
+    with RunProgress(console) as progress:
+        metrics = run_many(
+            chosen, out, seeds=seeds, device=device, resume=resume, progress=progress.update,
+            command=command,
+        )
+    summary = summarise(metrics, out)
+    if len(metrics) > 1:
+        metrics.to_csv(out / "runs.csv", index=False)
+        (out / "metrics.json").write_text(json.dumps(summary, indent=1))
+    reports = _reports(metrics)
+    _show_summary(summary, metrics, reports)
+    if as_json:
+        print(json.dumps(summary))
+
+
+def summarise(metrics, out):
+    """Means over the runs, and the SD over seeds of the accuracy.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        One row per seed and fold.
+    out : Path
+
+    Returns
+    -------
+    dict
+    """
+    first = metrics.iloc[0]
+    by_seed = metrics.groupby("seed")["accuracy"].mean()
+    mean = {
+        key: float(metrics[key].mean())
+        for key in (
+            "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
+            "ms_per_trial",
+        )
+    }
+    return {
+        "name": first["name"],
+        **mean,
+        "accuracy_sd": float(by_seed.std()) if len(by_seed) > 1 else None,
+        "seeds": [int(s) for s in by_seed.index],
+        "folds": int(metrics["fold"].nunique()),
+        "trials": int(metrics["trials"].sum()),
+        "build_s": float(metrics["build_s"].max()),
+        "run_s": float(metrics["run_s"].sum()),
+        "epochs": int(first["epochs"]),
+        "layers": list(first["layers"]),
+        "device": first["device"],
+        "out": str(out),
+    }
+
+
+def _reports(metrics):
+    from bsd.analysis.report import write_report
+
+    with console.status("drawing figures, writing the report"):
+        return [write_report(folder) for folder in metrics["out"]]
+
+
+def _show_summary(summary, metrics, reports):
+    table = Table(title=f"{summary['name']}: {' - '.join(map(str, summary['layers']))}")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    sd = summary["accuracy_sd"]
+    spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
+    table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
+    table.add_row("test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %")
+    table.add_row("recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}")
+    table.add_row("computing time per training trial", f"{summary['ms_per_trial']:.2f} ms")
+    table.add_row("compile", f"{summary['build_s']:.1f} s")
+    table.add_row("trials", f"{summary['trials']:,}")
+    Console().print(table)
+    for report in reports[:1]:
+        Console().print(f"report: {report}", soft_wrap=True, highlight=False)
+    if len(reports) > 1:
+        Console().print(f"and {len(reports) - 1} more, one per run, in {summary['out']}")
+
+
+@app.command("list")
+def list_():
+    """Experiments that can be run."""
+    from bsd.runs.experiments import PRESETS
+
+    table = Table()
+    for column in ("experiment", "what", "data", "hidden", "epochs", "expected"):
+        table.add_column(column)
+    for preset in PRESETS.values():
+        table.add_row(
+            preset.name, preset.description, preset.data, "-".join(map(str, preset.hidden)),
+            str(preset.epochs), preset.expected,
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(name: Name, set_: Set = None, layers: Layers = None):
+    """The model of an experiment: populations, projections, equations, parameters."""
+    from bsd.networks.describe import describe
+    from bsd.runs.cli.show import render_description
+    from bsd.runs.experiments.run import build_network, load_data
+
+    chosen = _changed(name, set_, layers, None)
+    render_description(describe(build_network(chosen, load_data(chosen, 0))), Console())
+
+
+@app.command()
+def data():
+    """Data sets: which are here, where they are, how to get the others."""
+    from bsd.runs.data import available, data_directory
+
+    table = Table(title=f"data directory: {data_directory()}")
+    for column in ("name", "here", "images", "shape", "licence", "where", "how to get it"):
+        table.add_column(column, overflow="fold")
+    for row in available().itertuples():
+        table.add_row(
+            row.name, "yes" if row.here else "no", str(row.images), str(row.shape), row.licence,
+            str(row.where or ""), "" if row.here else str(row.how_to_get),
+        )
+    Console().print(table)
+
+
+@app.command()
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="New folder for the project.")],
+    device: Annotated[str, typer.Option(help="cpp")] = "cpp",
+    set_: Set = None,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seed: Annotated[int, typer.Option()] = 0,
+):
+    """Write a standalone C++ project that builds with make and runs without Python."""
+    from bsd.runs.engine.export import export_cpp
+    from bsd.runs.experiments.run import build_network, experiment_table, load_data
+
+    if device != "cpp":
+        raise InputError(f"--device {device}: export writes C++ projects, use --device cpp.")
+    chosen = _changed(name, set_, layers, epochs)
+    dataset = load_data(chosen, 0)
+    table = experiment_table(chosen, dataset, seed)
+    network = build_network(chosen, dataset, capacity=len(table))
+    folder = export_cpp(network, dataset, table, out, seed)
+    Console().print(f"{folder}: build and run it with make -C {folder} run", soft_wrap=True)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Results folder of a run.")]):
+    """Draw the figures of a results folder again and write its report.html."""
+    from bsd.analysis.report import write_report
+
+    try:
+        path = write_report(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    Console().print(f"report: {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,18 @@
+"""Images with concepts: data sets, their checks, and stimulus transforms."""
+
+from bsd.runs.data.datasets import DataSet, available, load, split_validation, validate
+from bsd.runs.data.files import data_directory
+from bsd.runs.data.transforms import MASKS, add_noise, jitter, occlude
+
+__all__ = [
+    "MASKS",
+    "DataSet",
+    "add_noise",
+    "available",
+    "data_directory",
+    "jitter",
+    "load",
+    "occlude",
+    "split_validation",
+    "validate",
+]

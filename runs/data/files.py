@@ -1,0 +1,184 @@
+"""Image files in the data directory: found, downloaded, read and refused in plain words."""
+
+import gzip
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from bsd.equations.errors import InputError
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte.gz",
+    "y_train": "train-labels-idx1-ubyte.gz",
+    "x_test": "t10k-images-idx3-ubyte.gz",
+    "y_test": "t10k-labels-idx1-ubyte.gz",
+}
+
+# MD5 sums as published with the data sets (Fashion-MNIST) and by torchvision (MNIST).
+_DOWNLOADS = {
+    "mnist": (
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        {
+            "x_train": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "y_train": "d53e105ee54ea40749a09fcbcd1e9432",
+            "x_test": "9fb629c4189551a2d022fa330f9573f3",
+            "y_test": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion": (
+        (
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        {
+            "x_train": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "y_train": "25c81989df183df01b3e8a0aad5dffbe",
+            "x_test": "bef4ecab320f06d8554ea6380940ec79",
+            "y_test": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+}
+_DOWNLOAD_TIMEOUT_S = 10
+_IDX_MAX_BYTES = 1 << 31
+
+
+def data_directory():
+    """Folder of the data sets: ``$BSD_DATA``, else the user's cache folder ``bsd``.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute; it need not exist.
+    """
+    chosen = os.environ.get("BSD_DATA")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    return platformdirs.user_cache_path("bsd", appauthor=False)
+
+
+def find(name):
+    """File ``NAME.npz`` or folder ``NAME`` with the four IDX files; None where neither is."""
+    directory = data_directory()
+    archive = directory / f"{name}.npz"
+    if archive.is_file():
+        return archive
+    folder = directory / name
+    if all((folder / file).is_file() for file in IDX_FILES.values()):
+        return folder
+    return None
+
+
+def how_to_get(name):
+    """One sentence: which file to put where."""
+    directory = data_directory()
+    return (
+        f"put {name}.npz (arrays {', '.join(KEYS)}) into {directory}, or the files "
+        f"{', '.join(IDX_FILES.values())} into {directory / name}, or set BSD_DATA to the folder "
+        "that has them"
+    )
+
+
+def read(name):
+    """Raw arrays of a data set from the data directory, downloaded if they are not there.
+
+    Parameters
+    ----------
+    name : {'mnist', 'fashion'}
+
+    Returns
+    -------
+    dict of str to array
+        Keys x_train, y_train, x_test, y_test; as stored, not yet checked.
+    pathlib.Path
+        Where they were read.
+
+    Raises
+    ------
+    InputError
+        Missing and not to be downloaded, or damaged.
+    """
+    path = find(name)
+    if path is None:
+        path = _download(name)
+    if path.suffix == ".npz":
+        return _read_npz(path), path
+    return {key: _read_idx(path / file) for key, file in IDX_FILES.items()}, path
+
+
+def _download(name):
+    import pooch
+    import requests
+
+    mirrors, sums = _DOWNLOADS[name]
+    folder = data_directory() / name
+    downloader = pooch.HTTPDownloader(timeout=_DOWNLOAD_TIMEOUT_S)
+    for key, file in IDX_FILES.items():
+        for mirror in mirrors:
+            try:
+                pooch.retrieve(
+                    mirror + file, f"md5:{sums[key]}", fname=file, path=folder,
+                    downloader=downloader,
+                )
+                break
+            # ValueError: what came has another checksum. Both mean: try the next mirror.
+            except (requests.RequestException, ValueError):
+                continue
+            except OSError as error:
+                raise InputError(
+                    f"cannot write the data set {name!r} to {folder} ({error.strerror or error}): "
+                    "set BSD_DATA to a folder you may write to"
+                ) from error
+        else:
+            raise InputError(
+                f"data set {name!r} is not here and could not be downloaded: {how_to_get(name)}"
+            )
+    return folder
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in KEYS if key not in archive.files]
+            if not missing:
+                return {key: archive[key] for key in KEYS}
+    # A damaged archive raises nearly anything: zipfile, zlib, struct, ValueError, MemoryError.
+    except Exception as error:
+        raise _damaged(path, error) from error
+    raise InputError(
+        f"{path} lacks {', '.join(missing)}: it must hold the arrays {', '.join(KEYS)}"
+    )
+
+
+def _read_idx(path):
+    """Array of unsigned bytes from a gzip-compressed IDX file."""
+    try:
+        with gzip.open(path) as stream:
+            magic = stream.read(4)
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 3):
+                raise ValueError("not an IDX file of bytes with 1 or 3 dimensions")
+            shape = tuple(int.from_bytes(stream.read(4), "big") for _ in range(magic[3]))
+            n_bytes = int(np.prod(shape, dtype=object))
+            if n_bytes > _IDX_MAX_BYTES:
+                raise ValueError(f"header asks for {n_bytes} bytes")
+            # One byte more than is due, so that the end, and with it the CRC, is reached.
+            content = stream.read(n_bytes + 1)
+            if len(content) != n_bytes:
+                raise ValueError("length does not fit the header")
+            return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path, error):
+    if isinstance(error, PermissionError):
+        return InputError(f"{path} cannot be read: change its permissions or set BSD_DATA")
+    reason = "not a zip archive" if isinstance(error, zipfile.BadZipFile) else str(error)
+    reason = " ".join(reason.split())[:120]
+    return InputError(f"{path} is damaged ({reason}): delete it and get it again")

@@ -1,0 +1,30 @@
+"""Devices by name."""
+
+from bsd.equations.errors import InputError
+from bsd.runs.engine.cpp import CppSimulator
+from bsd.runs.engine.runtime import RuntimeSimulator
+
+__all__ = ["DEVICES", "simulator"]
+
+#: Devices by the name that the command line uses.
+DEVICES = {"cpp": CppSimulator, "runtime": RuntimeSimulator}
+
+
+def simulator(network, device="cpp", progress=None):
+    """A simulator of a network on a device.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+    device : {'cpp', 'runtime'}
+    progress : callable, optional
+        ``progress(stage, done, total)`` while compiling.
+
+    Raises
+    ------
+    InputError
+        For an unknown device or a missing compiler.
+    """
+    if device not in DEVICES:
+        raise InputError(f"device = {device!r}: choose one of {', '.join(DEVICES)}.")
+    return DEVICES[device](network, progress)

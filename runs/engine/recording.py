@@ -1,0 +1,237 @@
+"""What a run recorded, as tidy frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bsd.analysis.measures import decide
+
+__all__ = ["Recording"]
+
+COMPARTMENTS = {"v_s": "soma", "v_b": "basal", "v_a": "apical"}
+
+
+@dataclass
+class Recording:
+    """Frames of a run; every frame joins to `trials` by ``trial``.
+
+    Attributes
+    ----------
+    trials : DataFrame
+        The trial table with the columns percept, correct, percept_voltage, correct_voltage.
+    counts : DataFrame
+        Spikes per trial and population.
+    cosines : DataFrame
+        C per trial and layer of trials in which both pathways were driven.
+    cell_counts : DataFrame
+        Spikes per trial and cell, of recorded and of recall trials.
+    spikes, voltages : DataFrame
+        Of the trials whose ``record`` is set.
+    recalled : DataFrame
+        Rate (0 to 1) and mean basal drive of each recalled pixel, of trials in which the
+        backward network was driven without plasticity.
+    """
+
+    trials: pd.DataFrame
+    counts: pd.DataFrame
+    cosines: pd.DataFrame
+    cell_counts: pd.DataFrame
+    spikes: pd.DataFrame
+    voltages: pd.DataFrame
+    recalled: pd.DataFrame
+
+    @classmethod
+    def join(cls, recordings):
+        """One recording from those of consecutive chunks."""
+        return cls(
+            **{
+                name: pd.concat([getattr(r, name) for r in recordings], ignore_index=True)
+                for name in cls.__dataclass_fields__
+            }
+        )
+
+    @classmethod
+    def from_outputs(cls, network, table, outputs):
+        """Frames of one chunk.
+
+        Parameters
+        ----------
+        network : BidirectionalNetwork
+        table : DataFrame
+            The chunk's trials.
+        outputs : dict of str to ndarray
+            What the simulator returned.
+        """
+        return cls(
+            trials=_decisions(network, table, outputs),
+            counts=_counts(network, table, outputs),
+            cosines=_cosines(network, table, outputs),
+            cell_counts=_cell_counts(network, table, outputs),
+            spikes=_spikes(network, table, outputs),
+            voltages=_voltages(network, table, outputs),
+            recalled=_recalled(network, table, outputs),
+        )
+
+
+def _decisions(network, table, outputs):
+    top = network.layout.population(f"F{network.layout.depth + 1}")
+    encodings = network.encoding_matrix()
+    trials = table.copy()
+    perceived = table["source"].str.contains("stimulus|recall").to_numpy()
+    for suffix, values in (("", outputs["trial_cells.n_s"]), ("_voltage", outputs["trial_cells.u"])):
+        percept = np.where(perceived, decide(values[:, top.cells], encodings), -1)
+        trials[f"percept{suffix}"] = percept
+        trials[f"correct{suffix}"] = (percept == table["concept"].to_numpy()) & (percept >= 0)
+    return trials
+
+
+def _populations(network, outputs):
+    for population in network.layout.afferents:
+        yield population, outputs["trial_afferents.n_s"][:, population.cells]
+    for population in network.layout.populations:
+        yield population, outputs["trial_cells.n_s"][:, population.cells]
+
+
+def _labels(population):
+    return {
+        "replica": population.replica,
+        "population": population.name,
+        "pathway": population.pathway,
+        "layer": population.layer,
+    }
+
+
+def _counts(network, table, outputs):
+    duration = float(network.parameters.timing.duration)
+    frames = []
+    for population, counts in _populations(network, outputs):
+        spikes = counts.sum(axis=1).astype(np.int64)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "trial": table["trial"],
+                    **_labels(population),
+                    "n_cells": population.size,
+                    "spikes": spikes,
+                    "rate_hz": spikes / (population.size * duration),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _cosines(network, table, outputs):
+    both = table["source"].str.contains("concept|percept") & (
+        table["source"].str.contains("stimulus|recall")
+    )
+    frames = [
+        pd.DataFrame(
+            {
+                "trial": table["trial"][both],
+                "phase": table["phase"][both],
+                "replica": population.replica,
+                "layer": population.layer,
+                "cosine": outputs["trial_cosine.C"][both.to_numpy(), population.index],
+            }
+        )
+        for population in network.layout.populations
+        if population.pathway == "forward" or population.layer == 0
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _cell_counts(network, table, outputs):
+    kept = np.flatnonzero(table["record"].astype(bool) | (table["phase"] == "recall"))
+    frames = []
+    for population, counts in _populations(network, outputs):
+        chosen = counts[kept]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "trial": np.repeat(table["trial"].to_numpy()[kept], population.size),
+                    **_labels(population),
+                    "cell": np.tile(np.arange(population.size), len(kept)),
+                    "spikes": chosen.ravel().astype(np.int32),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _times(network, table, t):
+    """Row of the table and time in the trial (ms) of times since the chunk's start (s)."""
+    timing = network.parameters.timing
+    step = np.rint(t / float(timing.dt)).astype(np.int64)
+    return step // timing.steps, (step % timing.steps) * float(timing.dt) * 1e3
+
+
+def _spikes(network, table, outputs):
+    frames = []
+    for name, populations in (
+        ("afferent_spikes", network.layout.afferents),
+        ("cell_spikes", network.layout.populations),
+    ):
+        i, t = outputs[f"{name}.i"], outputs[f"{name}.t"]
+        row, t_ms = _times(network, table, t)
+        inside = row < len(table)
+        for population in populations:
+            at = inside & (i >= population.start) & (i < population.stop)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "trial": table["trial"].to_numpy()[row[at]],
+                        "t_ms": t_ms[at],
+                        **_labels(population),
+                        "cell": i[at] - population.start,
+                    }
+                )
+            )
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.sort_values(["trial", "t_ms", "population", "cell"], ignore_index=True)
+
+
+def _voltages(network, table, outputs):
+    timing = network.parameters.timing
+    kept = np.flatnonzero(table["record"].astype(bool))
+    steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
+    probes = {network.layout.population(name).start: name for name in _probed(network)}
+    frames = []
+    for column, start in enumerate(network.probes):
+        population = network.layout.population(probes[start])
+        for variable, compartment in COMPARTMENTS.items():
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "trial": np.repeat(table["trial"].to_numpy()[kept], timing.steps),
+                        "t_ms": np.tile(np.arange(timing.steps) * float(timing.dt) * 1e3, len(kept)),
+                        **_labels(population),
+                        "cell": 0,
+                        "compartment": compartment,
+                        "v_mV": outputs[f"probe_voltages.{variable}"][steps, column] * 1e3,
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _probed(network):
+    return [f"{side}{i}" for i in range(1, network.layout.depth + 1) for side in "FB"]
+
+
+def _recalled(network, table, outputs):
+    bottom = network.layout.population("B0")
+    timing = network.parameters.timing
+    kept = np.flatnonzero(
+        table["source"].str.contains("concept|percept").to_numpy() & (table["learn"] == 0)
+        & (table["phase"] != "align")
+    )
+    most = float(timing.duration * timing.f_max)
+    return pd.DataFrame(
+        {
+            "trial": np.repeat(table["trial"].to_numpy()[kept], bottom.size),
+            "pixel": np.tile(np.arange(bottom.size), len(kept)),
+            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells].ravel() / most,
+            "drive": outputs["trial_cells.u"][kept][:, bottom.cells].ravel(),
+        }
+    )

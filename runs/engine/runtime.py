@@ -1,0 +1,67 @@
+"""The runtime device: NumPy inside this Python process, for tests and for looking inside."""
+
+import brian2
+import numpy as np
+from brian2 import prefs
+from brian2.devices.device import reset_device
+
+from bsd.runs.engine.cpp import trim
+from bsd.runs.engine.variables import OUTPUTS, STATE, TWO_DIMENSIONAL, check_inputs, input_specs
+
+__all__ = ["RuntimeSimulator"]
+
+
+class RuntimeSimulator:
+    """The same as `CppSimulator`, without compiling anything.
+
+    Attributes
+    ----------
+    objects : BrianObjects
+        The Brian2 objects of the last chunk.
+    """
+
+    device = "runtime"
+
+    def __init__(self, network, progress=None):
+        self.network = network
+        self.specs = input_specs(network)
+        self.build_s = 0.0
+        self.create_s = float("nan")
+        reset_device()
+        prefs.codegen.target = "numpy"
+        self.objects = network.create()
+        self._brian_network = self.objects.network()
+        self._brian_network.store()
+
+    def run(self, inputs, n_trials, progress=None):
+        """Simulate a chunk; parameters and result as for `CppSimulator.run`."""
+        inputs = check_inputs(self.specs, inputs)
+        self._brian_network.restore()
+        for name, array in inputs.items():
+            owner, variable = name.split(".")
+            thing = getattr(self.objects, owner)
+            if variable == "values":
+                thing.values[...] = array.reshape(thing.values.shape)
+            else:
+                var = thing.variables[variable]
+                var.set_value(array[0] if var.scalar else array)
+        timing = self.network.parameters.timing
+
+        def report(elapsed, completed, start, duration):
+            if progress:
+                progress(completed * n_trials)
+
+        self._brian_network.run(
+            n_trials * timing.duration + timing.dt,
+            namespace={},
+            report=report,
+            report_period=0.5 * brian2.second,
+        )
+        outputs = {}
+        for name in OUTPUTS + STATE:
+            owner, variable = name.split(".")
+            value = np.array(getattr(self.objects, owner).variables[variable].get_value())
+            if owner in TWO_DIMENSIONAL:
+                value = value.reshape(-1, value.shape[-1])
+            outputs[name] = np.atleast_1d(value)
+        return trim(outputs, n_trials, timing.steps)

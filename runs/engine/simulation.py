@@ -1,0 +1,165 @@
+"""Run a trial table in chunks, carrying the network's state from one chunk to the next."""
+
+import time
+
+import numpy as np
+
+from bsd.equations.errors import InputError
+from bsd.runs.engine.devices import simulator
+from bsd.runs.engine.recording import Recording
+from bsd.runs.trials import check_table, trial_arrays
+
+__all__ = ["Simulation", "cut"]
+
+
+class Simulation:
+    """A network, its data and its present state.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+    dataset : DataSet
+        Its images must have as many pixels as the network has stimulus afferents.
+    device : {'cpp', 'runtime'}
+        C++ standalone (compiled at the first use of a structure), or NumPy in this process.
+    seed : int
+        Of initial weights, spike phases and stimulus transforms.
+    progress : callable, optional
+        ``progress(stage, done, total)`` while compiling.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        Weights, memories and slot pointer; `restore` replaces them.
+    run_s : float
+        Seconds spent simulating.
+
+    Raises
+    ------
+    InputError
+        If the data do not fit the network.
+    """
+
+    def __init__(self, network, dataset, device="cpp", seed=0, progress=None):
+        n_pixels = int(np.prod(dataset.image_shape))
+        if network.layout.layers[0] != n_pixels:
+            raise InputError(
+                f"{dataset.name} has {n_pixels} pixels, the network {network.layout.layers[0]} "
+                f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
+            )
+        if network.n_concepts != dataset.n_concepts:
+            raise InputError(
+                f"{dataset.name} has {dataset.n_concepts} concepts, the network "
+                f"{network.n_concepts}: end layers with {dataset.n_concepts}."
+            )
+        self.network = network
+        self.dataset = dataset
+        self.simulator = simulator(network, device, progress)
+        self.seed = seed
+        self.state = network.initial_state(seed)
+        self._fixed = {**network.values(), **network.encoder_keys(seed)}
+        self.run_s = 0.0
+
+    def restore(self, state):
+        """Go on from a state.
+
+        Raises
+        ------
+        InputError
+            If its arrays do not fit the network.
+        """
+        for name, value in self.state.items():
+            if name not in state or np.shape(state[name]) != np.shape(value):
+                raise InputError(
+                    f"the saved {name} does not fit the network "
+                    f"({np.shape(state.get(name))} instead of {np.shape(value)}): "
+                    "use the layers and memory slots that it was saved with."
+                )
+        self.state = {name: np.array(state[name]) for name in self.state}
+
+    def chunks(self, table, progress=None):
+        """Run a table, chunk by chunk.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Trial table.
+        progress : callable, optional
+            Called with the number of finished trials of the table.
+
+        Yields
+        ------
+        Recording
+        """
+        table = check_table(table, self.dataset, self.network.n_concepts)
+        capacity = self.network.capacity
+        for start, stop in cut(table, capacity):
+            piece = table.iloc[start:stop].reset_index(drop=True)
+            report = (lambda n, start=start: progress(start + n)) if progress else None
+            yield self._chunk(piece, report)
+
+    def run(self, table, progress=None):
+        """Run a table and join its recordings; see `chunks`.
+
+        Returns
+        -------
+        Recording
+        """
+        return Recording.join(list(self.chunks(table, progress)))
+
+    def _chunk(self, piece, progress):
+        drive, control = trial_arrays(piece, self.dataset, self.network, self.seed)
+        numbers = piece["trial"].to_numpy()
+        if (np.diff(numbers) != 1).any():
+            raise InputError("trial table: trials must be numbered without gaps.")
+        inputs = {
+            **self._fixed,
+            **self.state,
+            "drive.values": drive,
+            "control.values": control,
+            "afferents.n_trials": len(piece),
+            "afferents.first_trial": numbers[0],
+        }
+        start = time.perf_counter()
+        outputs = self.simulator.run(inputs, len(piece), progress)
+        self.run_s += time.perf_counter() - start
+        for name, value in outputs.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise RuntimeError(
+                    f"{name} became NaN or infinite in trials {numbers[0]} to {numbers[-1]}: "
+                    "try smaller learning rates (learning.eta, learning.eta_top)."
+                )
+        self.state = {name: outputs.pop(name) for name in self.state}
+        return Recording.from_outputs(self.network, piece, outputs)
+
+    def weights(self):
+        """Present weights.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
+        """
+        return {
+            p.name: np.asarray(self.state[f"{p.synapses}.w"][p.synapse_slice]).reshape(p.shape)
+            for p in self.network.layout.projections
+            if p.source.replica == 0
+        }
+
+
+
+
+def cut(table, capacity):
+    """Chunks of a table: at most `capacity` trials, of one epoch and phase.
+
+    Returns
+    -------
+    list of (int, int)
+        First row and one past the last row of each chunk.
+    """
+    block = (table["epoch"].diff().ne(0) | table["phase"].ne(table["phase"].shift())).cumsum()
+    pieces = []
+    for _, rows in table.groupby(block.to_numpy(), sort=False):
+        first, last = rows.index[0], rows.index[-1] + 1
+        pieces += [(s, min(s + capacity, last)) for s in range(first, last, capacity)]
+    return pieces

@@ -1,0 +1,86 @@
+"""What goes into a simulation and what comes out of it, device by device the same."""
+
+import numpy as np
+
+__all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs"]
+
+#: Variables that a chunk of trials hands on to the next.
+STATE = (
+    "afferent_basal.w",
+    "cortical_basal.w",
+    "memory_pattern.mu",
+    "memory.pointer",
+    "cells.excitability",
+)
+
+#: Recorded variables: per trial (rows are trials), per event, per time step.
+OUTPUTS = (
+    "trial_cells.n_s",
+    "trial_cells.u",
+    "trial_afferents.n_s",
+    "trial_cosine.C",
+    "cell_spikes.i",
+    "cell_spikes.t",
+    "afferent_spikes.i",
+    "afferent_spikes.t",
+    "probe_voltages.v_s",
+    "probe_voltages.v_b",
+    "probe_voltages.v_a",
+)
+
+#: Outputs that Brian2 stores as one row per sample.
+TWO_DIMENSIONAL = ("trial_cells", "trial_afferents", "trial_cosine", "probe_voltages")
+
+
+def input_specs(network):
+    """Size and dtype of everything that a simulation takes in.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+
+    Returns
+    -------
+    dict of str to (int, numpy.dtype)
+        Keys ``"object.variable"``, the trial table as ``"drive.values"`` and
+        ``"control.values"``.
+    """
+    real = np.dtype(network.precision)
+    integer = np.dtype(np.int32)
+    specs = {}
+    for name, value in {**network.values(), **network.initial_state(0)}.items():
+        kind = integer if np.asarray(value).dtype.kind == "i" else real
+        specs[name] = (np.size(value), kind)
+    for name in ("memory.n_slots", "afferents.n_trials", "afferents.first_trial"):
+        specs[name] = (1, integer)
+    specs["normaliser.K"] = (1, real)
+    specs["afferents.key"] = (network.layout.n_afferents, integer)
+    rows = network.capacity + 1
+    specs["drive.values"] = (rows * network.layout.n_afferents, np.dtype(np.float64))
+    specs["control.values"] = (rows * 4, np.dtype(np.float64))
+    return specs
+
+
+def check_inputs(specs, inputs):
+    """Cast inputs to the dtype of their variable; refuse wrong names, sizes and values.
+
+    Raises
+    ------
+    ValueError
+        A size or name does not match, or a value is not finite: Brian2's standalone programs
+        would go on with the old values.
+    """
+    missing, unknown = specs.keys() - inputs.keys(), inputs.keys() - specs.keys()
+    if missing or unknown:
+        raise ValueError(f"simulation inputs: missing {sorted(missing)}, unknown {sorted(unknown)}")
+    checked = {}
+    for name, value in inputs.items():
+        size, dtype = specs[name]
+        array = np.ravel(np.asarray(value))
+        if array.size != size:
+            raise ValueError(f"{name}: {array.size} values given, {size} needed")
+        array = array.astype(dtype)
+        if dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name}: contains NaN or infinite values")
+        checked[name] = array
+    return checked

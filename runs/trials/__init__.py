@@ -1,0 +1,25 @@
+"""Trial tables: one row per presentation; the table is the experiment."""
+
+from bsd.runs.trials.arrays import trial_arrays
+from bsd.runs.trials.table import (
+    COLUMNS,
+    SOURCES,
+    alignment_trials,
+    check_table,
+    join_tables,
+    recall_trials,
+    test_trials,
+    training_trials,
+)
+
+__all__ = [
+    "COLUMNS",
+    "SOURCES",
+    "alignment_trials",
+    "check_table",
+    "join_tables",
+    "recall_trials",
+    "test_trials",
+    "training_trials",
+    "trial_arrays",
+]

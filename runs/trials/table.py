@@ -1,0 +1,208 @@
+"""Trial tables as pandas frames, and the usual ones ready made."""
+
+import numpy as np
+import pandas as pd
+
+from bsd.equations.errors import InputError
+from bsd.runs.data import MASKS
+
+__all__ = [
+    "COLUMNS",
+    "SOURCES",
+    "alignment_trials",
+    "check_table",
+    "join_tables",
+    "recall_trials",
+    "test_trials",
+    "training_trials",
+]
+
+#: What can drive the network in a trial, joined by ``+``: the stimulus drives the forward, the
+#: concept the backward network; ``percept`` lets the forward network's own output drive the
+#: backward one, ``recall`` the recalled stimulus the forward one.
+SOURCES = ("stimulus", "concept", "percept", "recall")
+
+#: Columns of a trial table and the value where a table does not have the column.
+COLUMNS = {
+    "trial": None,  # number of the trial, unique and increasing
+    "epoch": 0,
+    "phase": "test",  # free name: train, test, recall, align, ...
+    "part": "test",  # part of the data set that `stimulus` counts in: train or test
+    "stimulus": -1,  # row of that part, -1 for none
+    "concept": -1,  # concept of the trial, -1 for none
+    "source": "stimulus",  # what drives the network, see `SOURCES`
+    "learn": 0.0,  # factor on all learning rates, 0 for no plasticity
+    "record": False,  # keep spikes and voltages of the trial
+    "shift": 0,  # largest random shift of the stimulus, pixels
+    "noise": 0.0,  # SD of noise added to each pixel
+    "occlusion": 0.0,  # fraction of the stimulus hidden
+    "mask": "random",  # which fraction, see `bsd.runs.data.MASKS`
+}
+
+
+def check_table(table, dataset, n_concepts):
+    """A complete copy of a trial table, every column checked.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of `COLUMNS`, all optional; other columns are kept.
+    dataset : DataSet
+    n_concepts : int
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    InputError
+        For values that cannot be: unknown sources, stimuli or concepts out of range, numbers
+        that are not finite, trial numbers that do not increase.
+    """
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        raise InputError("the trial table is empty: give a DataFrame with one row per trial.")
+    table = table.reset_index(drop=True)
+    if "trial" not in table:
+        table.insert(0, "trial", np.arange(len(table)))
+    for name, default in COLUMNS.items():
+        if name not in table:
+            table[name] = default
+    for name in ("trial", "stimulus", "concept", "learn", "shift", "noise", "occlusion"):
+        values = pd.to_numeric(table[name], errors="coerce")
+        if not np.isfinite(values).all():
+            raise InputError(f"trial table: column {name!r} must hold finite numbers only.")
+    if (np.diff(table["trial"]) <= 0).any() or table["trial"].iloc[0] < 0:
+        raise InputError("trial table: column 'trial' must increase from row to row, from 0 on.")
+    used = table["source"].astype(str).str.split("+").explode()
+    unknown = sorted(set(used) - set(SOURCES) - {"nothing"})
+    if unknown:
+        raise InputError(
+            f"trial table: unknown source {unknown[0]!r}; join {', '.join(SOURCES)} with '+', "
+            "or write 'nothing'."
+        )
+    if not table["part"].isin(["train", "test"]).all():
+        raise InputError("trial table: column 'part' must be 'train' or 'test'.")
+    if not table["mask"].isin(MASKS).all():
+        raise InputError(f"trial table: column 'mask' must be one of {', '.join(MASKS)}.")
+    for part, images in (("train", dataset.x_train), ("test", dataset.x_test)):
+        rows = table.loc[table["part"] == part, "stimulus"]
+        if len(rows) and (rows.min() < -1 or rows.max() >= len(images)):
+            raise InputError(
+                f"trial table: stimulus {rows.max()} is not in the {part} part of "
+                f"{dataset.name} (0 to {len(images) - 1})."
+            )
+    driven = table["source"].str.contains("stimulus") & (table["stimulus"] < 0)
+    if driven.any():
+        raise InputError("trial table: source 'stimulus' needs a row in column 'stimulus'.")
+    if table["concept"].min() < -1 or table["concept"].max() >= n_concepts:
+        raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
+    if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
+        raise InputError("trial table: source 'concept' needs a value in column 'concept'.")
+    if (table["learn"] < 0).any():
+        raise InputError("trial table: column 'learn' must not be negative.")
+    return table
+
+
+def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
+    """Every training stimulus once an epoch, in random order, with its concept.
+
+    Parameters
+    ----------
+    dataset : DataSet
+    epochs : int
+    seed : int
+        Order of the trials.
+    decay : float
+        Factor on the learning rates from one epoch to the next.
+    shift : int
+        Largest random shift of the stimulus, in pixels.
+    n : int, optional
+        Use the first `n` training stimuli only.
+
+    Returns
+    -------
+    list of DataFrame
+        One table per epoch.
+    """
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x7261])))
+    n = len(dataset.x_train) if n is None else min(n, len(dataset.x_train))
+    tables = []
+    for epoch in range(epochs):
+        order = generator.permutation(n)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "epoch": epoch + 1,
+                    "phase": "train",
+                    "part": "train",
+                    "stimulus": order,
+                    "concept": dataset.y_train[order],
+                    "source": "stimulus+concept",
+                    "learn": decay**epoch,
+                    "shift": shift,
+                }
+            )
+        )
+    return tables
+
+
+def test_trials(dataset, epoch=0, *, record=0):
+    """Every test stimulus once, no concept shown, no plasticity.
+
+    Parameters
+    ----------
+    record : int
+        Keep spikes and voltages of the first so many trials.
+    """
+    n = len(dataset.x_test)
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "phase": "test",
+            "part": "test",
+            "stimulus": np.arange(n),
+            "concept": dataset.y_test,
+            "source": "stimulus",
+            "record": np.arange(n) < record,
+        }
+    )
+
+
+def alignment_trials(dataset, epoch=0, n=100):
+    """Both pathways driven, no plasticity, spikes kept: how alike do paired cells fire?"""
+    n = min(n, len(dataset.x_train))
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "phase": "align",
+            "part": "train",
+            "stimulus": np.arange(n),
+            "concept": dataset.y_train[:n],
+            "source": "stimulus+concept",
+            "record": True,
+        }
+    )
+
+
+def recall_trials(n_concepts, epoch=0, *, instances=1):
+    """Every concept drives the backward network alone."""
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "phase": "recall",
+            "concept": np.repeat(np.arange(n_concepts), instances),
+            "instance": np.tile(np.arange(instances), n_concepts),
+            "source": "concept",
+        }
+    )
+
+
+def join_tables(tables):
+    """One table from several, trials numbered in order."""
+    table = pd.concat(list(tables), ignore_index=True)
+    for name, default in COLUMNS.items():
+        if name in table and default is not None:
+            table[name] = table[name].where(table[name].notna(), default)
+    table["trial"] = np.arange(len(table))
+    return table
