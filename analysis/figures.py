@@ -377,7 +377,7 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
     weight_alignment : pandas.DataFrame, optional
         ``trial, layer, angle_deg``.
     trials : pandas.DataFrame, optional
-        Trial table; with it only training trials are shown and counted along the axis.
+        Trial table; with it the axis counts the training trials done by then.
     figure : matplotlib.figure.Figure, optional
 
     Returns
@@ -396,7 +396,6 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
         trained = np.sort(trials.loc[trials["phase"] == "train", "trial"].to_numpy())
         if len(trained):
             axis_label = "training trials"
-            alignment = alignment[alignment["trial"].isin(trained)]
             alignment = _count_along(alignment, trained)
             if weight_alignment is not None:
                 weight_alignment = _count_along(weight_alignment, trained)

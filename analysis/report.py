@@ -423,9 +423,6 @@ def _alignment(results):
     if alignment is None:
         return None
     shown = alignment
-    if trials is not None and (trials["phase"] == "train").any():
-        trained = trials.loc[trials["phase"] == "train", "trial"]
-        shown = alignment[alignment["trial"].isin(trained)]
     if shown[["cosine", "hamming", "kappa"]].notna().sum().sum() == 0:
         return None
     low, high = shown["trial"].min(), shown["trial"].max()
@@ -438,7 +435,7 @@ def _alignment(results):
         "the dashed line is agreement about the trial: sparse trains agree by their silence "
         "alone.",
         f"Averaged over layers, C goes from {first['cosine'].mean():.2f} in the first to "
-        f"{last['cosine'].mean():.2f} in the last tenth of training.",
+        f"{last['cosine'].mean():.2f} in the last tenth of the trials shown.",
     ]
     columns = {"cosine": "cosine C", "hamming": "Hamming", "kappa": "κ"}
     table = {label: _change(first, last, column, ".2f") for column, label in columns.items()}

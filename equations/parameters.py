@@ -260,6 +260,9 @@ class LearningParameters(_Checked):
     init_gain: float = parameter(
         2.0, 1, "g", "initial weights are normal with SD g / sqrt(n_pre)", bounds=(0, 1e3)
     )
+    init_gain_readout: float = parameter(
+        1.0, 1, "g_0", "the same for the synapses of output and recalled stimulus", bounds=(0, 1e3)
+    )
     decay: float = parameter(
         0.7, 1, "-", "factor on all learning rates after each epoch", bounds=(1e-3, 1)
     )

@@ -579,11 +579,11 @@ class BidirectionalNetwork:
         for projection in layout.projections:
             sizes[projection.synapses] = projection.synapse_slice.stop
         weights = {name: np.zeros(n) for name, n in sizes.items()}
-        gain = self.parameters.learning.init_gain
+        learning = self.parameters.learning
         for projection in layout.projections:
             n_pre, n_post = projection.shape
-            if projection.target.name in ("B0", f"F{layout.depth + 1}"):
-                continue  # read-outs start at zero
+            readout = projection.target.name in ("B0", f"F{layout.depth + 1}")
+            gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*self._seed_words(seed, projection.source.replica), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
             weights[projection.synapses][projection.synapse_slice] = (

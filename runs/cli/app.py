@@ -44,7 +44,7 @@ def main():
         sys.exit(130)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")):
-            _fail(getattr(error, "format_message", lambda: str(error))())
+            _fail(error.format_message() if hasattr(error, "format_message") else str(error))
         raise
 
 

@@ -79,7 +79,8 @@ def _decisions(network, table, outputs):
     encodings = network.encoding_matrix()
     trials = table.copy()
     perceived = table["source"].str.contains("stimulus|recall").to_numpy()
-    for suffix, values in (("", outputs["trial_cells.n_s"]), ("_voltage", outputs["trial_cells.u"])):
+    for suffix, name in (("", "trial_cells.n_s"), ("_voltage", "trial_cells.u")):
+        values = outputs[name]
         percept = np.where(perceived, decide(values[:, top.cells], encodings), -1)
         trials[f"percept{suffix}"] = percept
         trials[f"correct{suffix}"] = (percept == table["concept"].to_numpy()) & (percept >= 0)
@@ -196,6 +197,7 @@ def _voltages(network, table, outputs):
     kept = np.flatnonzero(table["record"].astype(bool))
     steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
     probes = {network.layout.population(name).start: name for name in _probed(network)}
+    t_ms = np.arange(timing.steps) * float(timing.dt) * 1e3
     frames = []
     for column, start in enumerate(network.probes):
         population = network.layout.population(probes[start])
@@ -204,7 +206,7 @@ def _voltages(network, table, outputs):
                 pd.DataFrame(
                     {
                         "trial": np.repeat(table["trial"].to_numpy()[kept], timing.steps),
-                        "t_ms": np.tile(np.arange(timing.steps) * float(timing.dt) * 1e3, len(kept)),
+                        "t_ms": np.tile(t_ms, len(kept)),
                         **_labels(population),
                         "cell": 0,
                         "compartment": compartment,

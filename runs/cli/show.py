@@ -1,0 +1,95 @@
+"""The model description of `bsd show`, as tables and equations on a terminal."""
+
+from rich import box
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["render_description"]
+
+#: Columns whose text may be broken over lines.
+_LONG = ("meaning and source", "holds", "learns_by", "runs")
+
+
+def render_description(description, console):
+    """Print a model description.
+
+    Parameters
+    ----------
+    description : ModelDescription
+        From `bsd.networks.describe.describe`.
+    console : rich.console.Console
+    """
+    _print_rule(console, "Model")
+    for name, value in description.summary.items():
+        _print_line(console, f"{name.replace('_ms', ' (ms)'):<18}{value}")
+    _print_table(console, "Populations", description.populations)
+    projections = description.projections.drop(columns=["object", "plastic"])
+    _print_table(console, "Projections", projections)
+    _print_table(console, "Interneurons", description.interneurons)
+    _print_equations(console, description.equations)
+    _print_table(console, "Parameters", _with_source(description.parameters))
+    _print_table(console, "Schedule of a time step", _by_slot(description.schedule))
+
+
+def _with_source(parameters):
+    about = parameters["meaning"] + " [" + parameters["source"] + "]"
+    table = parameters.assign(**{"meaning and source": about})
+    return table.drop(columns=["meaning", "source"])
+
+
+def _by_slot(schedule):
+    """One row per slot and clock, what runs in it line by line."""
+    runs = schedule["object"] + ": " + schedule["what"] + " " + schedule["name"]
+    # the name of code starts with its object
+    runs = runs.where(schedule["what"] != "code", schedule["name"])
+    table = schedule.assign(runs=runs).groupby(["slot", "clock_ms"], sort=False)["runs"]
+    return table.agg("\n".join).reset_index().rename(columns={"clock_ms": "every (ms)"})
+
+
+def _print_table(console, title, frame):
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    for column in frame.columns:
+        heading = column.replace("_", " ")
+        # short columns stay whole, long ones take what is left of the line
+        longest = max([*map(len, heading.split()), *(len(_cell(v)) for v in frame[column])])
+        table.add_column(
+            heading,
+            justify="right" if frame[column].dtype.kind in "if" else "left",
+            min_width=None if column in _LONG else longest,
+            overflow="fold",
+        )
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print()
+    console.print(table)
+
+
+def _cell(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _print_equations(console, frame):
+    for name, rows in frame.groupby("object", sort=False):
+        console.print()
+        _print_rule(console, f"Equations: {name}")
+        for row in rows.itertuples():
+            heading = f"{row.what} {row.name}".strip()
+            if row.slot:
+                heading += f", in slot {row.slot!r} every {row.clock_ms:g} ms"
+            _print_line(console, heading, style="italic")
+            for line in row.text.splitlines():
+                _print_line(console, f"    {line}", style="cyan")
+
+
+def _print_rule(console, title):
+    console.print(Rule(Text(title, style="bold"), align="left"))
+
+
+def _print_line(console, text, style=""):
+    # a line wider than the terminal is better than a broken equation
+    console.print(Text(text, style=style), soft_wrap=True)

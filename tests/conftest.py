@@ -1,0 +1,87 @@
+"""Fixtures for all tests: a small made-up data set, trial tables, instrumented simulations."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_networks(tmp_path_factory):
+    """Folder of the networks that this run compiles, one for all tests."""
+    before = os.environ.get("BSD_CACHE")
+    folder = before or str(tmp_path_factory.mktemp("bsd_cache"))
+    os.environ["BSD_CACHE"] = folder
+    yield folder
+    if before is None:
+        del os.environ["BSD_CACHE"]
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """24 random images of 3 x 3 pixels and 3 concepts, each with its own bright pixels."""
+    from bsd.runs.data.datasets import DataSet
+
+    generator = np.random.default_rng(1)
+    labels = np.arange(24) % 3
+    images = 0.6 * generator.random((24, 3, 3))
+    images[np.arange(24), labels] += 0.4
+    images = images.astype(np.float32)
+    return DataSet(
+        name="made-up",
+        x_train=images,
+        y_train=labels,
+        x_test=images[:6],
+        y_test=labels[:6],
+        n_concepts=3,
+        image_shape=(3, 3),
+        source="random numbers",
+        licence="none",
+    )
+
+
+@pytest.fixture(scope="session")
+def trial_table(dataset):
+    """Function that writes a table of `n` trials from number `start` on, all recorded."""
+
+    def write(n, start=0, **columns):
+        trials = np.arange(start, start + n)
+        stimulus = trials % len(dataset.x_train)
+        table = {
+            "trial": trials,
+            "epoch": 1,
+            "phase": "train",
+            "part": "train",
+            "stimulus": stimulus,
+            "concept": dataset.y_train[stimulus],
+            "source": "stimulus+concept",
+            "learn": 1.0,
+            "record": True,
+        }
+        return pd.DataFrame({**table, **columns})
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """Function that describes a 9-12-11-3 network, two cells per concept, 3 memory slots."""
+
+    from brian2 import BrianLogger
+
+    BrianLogger.suppress_name("unused_brian_object")  # simulators that are made, but not run
+
+    def describe(base="discrete", layers=(9, 12, 11, 3), assignments=None, **options):
+        from bsd.equations import BIOPHYSICAL, DISCRETE
+        from bsd.networks import BidirectionalNetwork
+
+        parameters = {"discrete": DISCRETE, "biophysical": BIOPHYSICAL}[base]
+        parameters = parameters.updated(
+            {"encoding.cells_per_concept": 2, "learning.memory_slots": 3, **(assignments or {})}
+        )
+        return BidirectionalNetwork(
+            layers, parameters, **{"capacity": 8, "precision": "float64", **options}
+        )
+
+    return describe
