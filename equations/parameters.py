@@ -197,13 +197,6 @@ class LearningParameters(_Checked):
     """The streaming ReCo rule, the delta rules and their interneurons."""
 
     section = "learning"
-    eta_homeostasis: Quantity = parameter(
-        0.25 * mV, mV, "eta_h", "change of a hidden cell's threshold per trial and unit of missing "
-        "rate", bounds=(0, 1e3),
-    )
-    target_rate: float = parameter(
-        0.1, 1, "r_0", "rate at which homeostasis rests, in units of f_max", bounds=(0, 1)
-    )
     features: str = parameter(
         "spikes", 1, "-", "what is aligned: somatic and apical spikes, or dendritic voltages",
         "paper, sec. 3.2 (voltages); ours (spikes)", choices=("spikes", "voltages"),
@@ -228,7 +221,7 @@ class LearningParameters(_Checked):
         0.15, 1, "eta'", "learning rate of the ReCo rule, feedback weights", bounds=(0, 1e3)
     )
     eta_top: float = parameter(
-        0.01, 1, "eta_top", "learning rate of the output cells", bounds=(0, 1e3)
+        0.03, 1, "eta_top", "learning rate of the output cells", bounds=(0, 1e3)
     )
     eta_bottom: float = parameter(
         0.005, 1, "eta_0", "learning rate of the recalled stimulus", bounds=(0, 1e3)
@@ -243,6 +236,11 @@ class LearningParameters(_Checked):
         "delta", 1, "-", "rule of the output cells: delta rule on spikes, softmax cross-entropy on "
         "voltages, or ReCo", "paper, sec. 3.3 (cross-entropy)",
         choices=("delta", "softmax", "reco"),
+    )
+    diversity: float = parameter(
+        0.9, 1, "d", "spread of the asymmetry, -d to d, with which the cells of one concept weigh "
+        "missing against surplus spikes", "after Dabney et al. 2020 (distributional code)",
+        bounds=(0, 1),
     )
     softmax_gain: float = parameter(
         4.0, 1, "beta", "gain of the softmax on dendritic voltages", bounds=(1e-3, 1e3)

@@ -36,11 +36,10 @@ r_learn      : 1                     # somatic rate at the learning tick, else 0
 learn        : 1 (shared)            # plasticity of the trial under way
 recording    : 1 (shared)            # spikes of the trial under way are kept
 eta          : 1 (constant)          # learning rate of the cell's basal synapses
-eta_h        : volt (constant)       # rate of homeostasis
-r_target     : 1 (shared, constant)  # target of homeostasis, in units of f_max
 reco         : 1 (constant)          # 1 where the ReCo rule applies
 delta_spikes : 1 (constant)          # 1 where the delta rule on spikes applies
 delta_volts  : 1 (constant)          # 1 where the delta rule on the basal drive applies
+bias         : 1 (constant)          # asymmetry of the delta rule, -1 to 1
 by_voltage   : 1 (constant)          # 1 where features are dendritic voltages, else spikes
 partner      : integer (constant)    # the paired cell, or the paired afferent
 paired       : integer (constant)    # 1 if the partner is a cell, 0 if an afferent
@@ -78,7 +77,7 @@ h_a = r_a / norm_a
 ERROR = """
 slope = by_voltage + (1 - by_voltage)*psi
 e_reco = attract*(h_a - C*h) - repel*(inhibition - cc*h)
-e_spikes = n_a*count_unit - n_s*count_unit
+e_spikes = (n_a - n_s)*count_unit * (1 + bias*sign(n_a - n_s))
 e_volts = n_a*count_unit - u
 delta = reco*slope*e_reco + delta_spikes*psi*e_spikes + delta_volts*e_volts
 """
@@ -87,10 +86,8 @@ ERROR_SOFTMAX = """
 delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
 """
 
-#: Homeostasis of the threshold: a cell that fires less than the target becomes more excitable.
 START_LEARNING = """
 teach = eta*learn*delta
-excitability += int(learn > 0)*eta_h*(r_target - n_s*count_unit)
 r_learn = int(learn > 0)*n_s*count_unit
 """
 

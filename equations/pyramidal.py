@@ -16,6 +16,7 @@ __all__ = [
     "INTEGRATION_ORDER",
     "LEARNING_VARIABLES",
     "READ_CONTROL",
+    "READ_PARTNER",
     "RECEIVE_APICAL",
     "RESET",
     "START_TRIAL",
@@ -40,11 +41,15 @@ dv_a/dt = (E_L - v_a + R_a*I_a) / tau_a                               : volt   #
 #: Voltage features (the paper's): it receives the partner's basal drive, a graded signal inside
 #: the pair; cells whose partner is an afferent (`graded` = 0) receive its spikes as before.
 APICAL_VOLTAGES = """
-dv_a/dt = (E_L - v_a + (1 - graded)*R_a*I_a + graded*(v_b_partner - E_L)) / tau_a : volt
+dv_a/dt = (E_L - v_a + (1 - graded)*R_a*I_a + graded*partner_drive) / tau_a : volt
+partner_drive                                                         : volt   # v_b - E_L of it
 v_b_partner                                                           : volt (linked)
 graded                                                                : 1 (constant)
 partner_cell                                                          : integer (constant)
 """
+
+#: Read before any cell moves, so that no cell sees its partner half a step ahead.
+READ_PARTNER = "partner_drive = v_b_partner - E_L"
 
 #: The dendrites follow their input first, then the soma follows them, then the currents decay.
 INTEGRATION_ORDER = ["v_b", "v_a", "v_s", "I_b", "I_a"]
@@ -71,8 +76,7 @@ count_unit  : 1 (shared, constant)         # 1 / (T f_max)
 step_unit   : 1 (shared, constant)         # dt / T
 """
 
-#: The threshold of a cell moves with its excitability, which homeostasis regulates.
-THRESHOLD = "v_s > theta - excitability"
+THRESHOLD = "v_s > theta"
 
 RESET = "v_s = V_r"
 
@@ -80,7 +84,6 @@ COUNT_SPIKE = "n_s += 1"
 
 #: What a cell keeps of the trial.
 LEARNING_VARIABLES = """
-excitability : volt  # lowers the threshold; slow, regulated by homeostasis
 n_s         : 1    # somatic spikes of the trial
 n_a         : 1    # apical spikes of the trial (the partner's)
 psi         : 1    # trial mean of the surrogate derivative, at the potential before reset
@@ -90,7 +93,7 @@ u_a         : 1    # trial mean of the apical drive, in units of R_a I_u
 
 #: Once per step, after the voltages moved and before spikes reset them.
 TRIAL_AVERAGES = """
-psi += step_unit / (1 + (pi*(v_s - theta + excitability)/a_s)**2)
+psi += step_unit / (1 + (pi*(v_s - theta)/a_s)**2)
 u += step_unit * (v_b - E_L) / (R_b*I_u)
 """
 

@@ -112,8 +112,13 @@ class BidirectionalNetwork:
         self.projection = projection
         self.capacity = int(capacity)
         self.precision = precision
-        self.changed_equations = dict(equations or {})
-        self.equations = equation_set(self.changed_equations)
+        self.equations = equation_set(equations)
+        fixed = sorted({"PROPAGATE", "LEARN"} & set(equations or {}))
+        if fixed and projection == "dense":
+            raise InputError(
+                f"equations[{fixed[0]!r}] is computed by compiled functions in dense projections: "
+                "use projection='synapses' to change it."
+            )
 
     # ------------------------------------------------------------------ description
 
@@ -373,6 +378,7 @@ class BidirectionalNetwork:
             # the partner's index within this group; cells paired with an afferent read nothing
             cells.partner_cell = layout.per_cell(self._partner_in_group, int)
             cells.v_b_partner = linked_var(cells, "v_b", index="partner_cell")
+            cells.run_regularly(eqs["READ_PARTNER"], when="before_groups", name="cells_partner")
 
     def _partner_in_group(self, population):
         partner = self.layout.partner(population)
@@ -391,11 +397,12 @@ class BidirectionalNetwork:
                     "on_pre": {"pre": eqs["PROPAGATE"], "learn": eqs["LEARN"]},
                     "on_event": {"pre": "spike", "learn": "learn"},
                 }
-            synapses = Synapses(
-                source, objects.cells, eqs["PLASTIC_SYNAPSE"], name=name,
-                **pathways,
+            synapses = objects.add(
+                Synapses(
+                    source, objects.cells, eqs["PLASTIC_SYNAPSE"], name=name,
+                    dt=self.parameters.timing.dt, **pathways,
+                )
             )
-            objects.add(synapses)
             synapses.connect(j="k for k in range(target_start_pre, target_stop_pre)")
             if self.projection == "synapses":
                 synapses.pre.when = when
@@ -544,11 +551,16 @@ class BidirectionalNetwork:
         for name, rule in rules.items():
             values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
         values["cells.eta"] = layout.per_cell(self._learning_rate)
-        values["cells.r_target"] = learning.target_rate
-        homeostasis = float(learning.eta_homeostasis)
-        hidden = range(1, layout.depth + 1)
-        values["cells.eta_h"] = layout.per_cell(lambda q: homeostasis * (q.layer in hidden))
+        values["cells.bias"] = layout.per_cell(
+            lambda q: self._asymmetries() if q.name == top else 0.0
+        )
         return values
+
+    def _asymmetries(self):
+        """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
+        n = self.parameters.encoding.cells_per_concept
+        spread = self.parameters.learning.diversity * ((2 * np.arange(n) + 1) / n - 1)
+        return np.tile(spread, self.n_concepts)
 
     def _learning_rate(self, population):
         learning, top = self.parameters.learning, self.layout.depth + 1
@@ -596,7 +608,6 @@ class BidirectionalNetwork:
             "cortical_basal.w": weights["cortical_basal"],
             "memory_pattern.mu": np.zeros(memories * slots),
             "memory.pointer": np.zeros(1, dtype=np.int32),
-            "cells.excitability": np.zeros(layout.n_cells),
         }
 
     def _seed_words(self, seed, replica):
@@ -614,6 +625,7 @@ class BidirectionalNetwork:
 
 
 def _sum_at(synapses, slots):
-    """Say when the summed variables of a Synapses are computed."""
+    """Say when the summed variables of a Synapses are computed: once per trial, in a slot."""
     for name, updater in synapses.summed_updaters.items():
+        updater._clock = synapses.clock  # Brian2 would take the target's, and sum in every step
         updater.when = slots if isinstance(slots, str) else slots[name]

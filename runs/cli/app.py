@@ -181,7 +181,7 @@ def list_():
 
     table = Table()
     for column in ("experiment", "what", "data", "hidden", "epochs", "expected"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "experiment")
     for preset in PRESETS.values():
         table.add_row(
             preset.name, preset.description, preset.data, "-".join(map(str, preset.hidden)),

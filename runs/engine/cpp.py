@@ -36,7 +36,8 @@ def structure_key(network):
     sources = {}
     for package in (bsd.equations, bsd.networks):
         for file in sorted(Path(package.__path__[0]).glob("*.py")):
-            sources[f"{package.__name__}/{file.name}"] = file.read_text()
+            if file.name != "describe.py":
+                sources[f"{package.__name__}/{file.name}"] = file.read_text()
     parts = {
         "structure": network.structure,
         "sources": sources,
@@ -77,6 +78,7 @@ def generate(network, directory):
     dict
         Manifest: inputs (size, dtype) and outputs (file, dtype, row length) of the program.
     """
+    before = prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype
     set_device("cpp_standalone", build_on_run=False)
     device = get_device()
     device.reinit()
@@ -97,6 +99,7 @@ def generate(network, directory):
     finally:
         device.reinit()
         reset_device()
+        prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype = before
 
 
 def _manifest(network, objects, device):
@@ -197,13 +200,11 @@ class CppSimulator:
             results = scratch / "results"
             results.mkdir()
             self._execute(["./main", "--results_dir", f"{results}/", *arguments], progress)
-            outputs = {name: self._read(results, name) for name in self.manifest["outputs"]}
+            outputs = {
+                name: read_output(results, spec)
+                for name, spec in self.manifest["outputs"].items()
+            }
         return trim(outputs, n_trials, self.network.parameters.timing.steps)
-
-    def _read(self, results, name):
-        spec = self.manifest["outputs"][name]
-        array = np.fromfile(results / spec["file"], dtype=np.dtype(spec["dtype"]))
-        return array.reshape(-1, spec["columns"]) if spec["columns"] else array
 
     def _execute(self, command, progress):
         process = subprocess.Popen(
@@ -228,6 +229,12 @@ class CppSimulator:
             raise RuntimeError(
                 f"the compiled simulation failed (exit code {code}): {errors.strip()[-500:]}"
             )
+
+
+def read_output(results, spec):
+    """An array that the compiled program wrote, as the manifest describes it."""
+    array = np.fromfile(results / spec["file"], dtype=np.dtype(spec["dtype"]))
+    return array.reshape(-1, spec["columns"]) if spec["columns"] else array
 
 
 def make(folder, progress):

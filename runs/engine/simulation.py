@@ -9,7 +9,7 @@ from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
 from bsd.runs.trials import check_table, trial_arrays
 
-__all__ = ["Simulation", "cut"]
+__all__ = ["Simulation", "check_dataset", "check_finite", "cut", "trial_inputs"]
 
 
 class Simulation:
@@ -41,17 +41,7 @@ class Simulation:
     """
 
     def __init__(self, network, dataset, device="cpp", seed=0, progress=None):
-        n_pixels = int(np.prod(dataset.image_shape))
-        if network.layout.layers[0] != n_pixels:
-            raise InputError(
-                f"{dataset.name} has {n_pixels} pixels, the network {network.layout.layers[0]} "
-                f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
-            )
-        if network.n_concepts != dataset.n_concepts:
-            raise InputError(
-                f"{dataset.name} has {dataset.n_concepts} concepts, the network "
-                f"{network.n_concepts}: end layers with {dataset.n_concepts}."
-            )
+        check_dataset(network, dataset)
         self.network = network
         self.dataset = dataset
         self.simulator = simulator(network, device, progress)
@@ -108,27 +98,15 @@ class Simulation:
         return Recording.join(list(self.chunks(table, progress)))
 
     def _chunk(self, piece, progress):
-        drive, control = trial_arrays(piece, self.dataset, self.network, self.seed)
-        numbers = piece["trial"].to_numpy()
-        if (np.diff(numbers) != 1).any():
-            raise InputError("trial table: trials must be numbered without gaps.")
         inputs = {
             **self._fixed,
             **self.state,
-            "drive.values": drive,
-            "control.values": control,
-            "afferents.n_trials": len(piece),
-            "afferents.first_trial": numbers[0],
+            **trial_inputs(self.network, self.dataset, piece, self.seed),
         }
         start = time.perf_counter()
         outputs = self.simulator.run(inputs, len(piece), progress)
         self.run_s += time.perf_counter() - start
-        for name, value in outputs.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise RuntimeError(
-                    f"{name} became NaN or infinite in trials {numbers[0]} to {numbers[-1]}: "
-                    "try smaller learning rates (learning.eta, learning.eta_top)."
-                )
+        check_finite(outputs, piece)
         self.state = {name: outputs.pop(name) for name in self.state}
         return Recording.from_outputs(self.network, piece, outputs)
 
@@ -147,6 +125,74 @@ class Simulation:
         }
 
 
+def check_dataset(network, dataset):
+    """Refuse a data set that does not fit the network.
+
+    Raises
+    ------
+    InputError
+        For another number of pixels or concepts.
+    """
+    n_pixels = int(np.prod(dataset.image_shape))
+    if network.layout.layers[0] != n_pixels:
+        raise InputError(
+            f"{dataset.name} has {n_pixels} pixels, the network {network.layout.layers[0]} "
+            f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
+        )
+    if network.n_concepts != dataset.n_concepts:
+        raise InputError(
+            f"{dataset.name} has {dataset.n_concepts} concepts, the network "
+            f"{network.n_concepts}: end layers with {dataset.n_concepts}."
+        )
+
+
+def trial_inputs(network, dataset, table, seed):
+    """What a chunk's trials put into a simulation, besides parameters and state.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Checked trial table, at most ``network.capacity`` rows.
+    seed : int
+        Of the stimulus transforms.
+
+    Returns
+    -------
+    dict of str to ndarray or int
+        Keys ``"object.variable"``.
+
+    Raises
+    ------
+    InputError
+        If trials are not numbered one by one.
+    """
+    numbers = table["trial"].to_numpy()
+    if (np.diff(numbers) != 1).any():
+        raise InputError("trial table: trials must be numbered without gaps.")
+    drive, control = trial_arrays(table, dataset, network, seed)
+    return {
+        "drive.values": drive,
+        "control.values": control,
+        "afferents.n_trials": len(table),
+        "afferents.first_trial": numbers[0],
+    }
+
+
+def check_finite(outputs, table):
+    """Refuse outputs of a simulation that diverged.
+
+    Raises
+    ------
+    RuntimeError
+        If a value is NaN or infinite.
+    """
+    for name, value in outputs.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            first, last = table["trial"].iloc[0], table["trial"].iloc[-1]
+            raise RuntimeError(
+                f"{name} became NaN or infinite in trials {first} to {last}: "
+                "try smaller learning rates (learning.eta, learning.eta_top)."
+            )
 
 
 def cut(table, capacity):

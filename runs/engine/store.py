@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ class ResultsFolder:
             with np.load(file, allow_pickle=False) as data:
                 state = {k: data[k] for k in data.files if not k.startswith("_")}
                 return int(data["_chunks"]), state, float(data["_run_s"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise InputError(
                 f"{file} is damaged ({error}): start anew without --resume."
             ) from None

@@ -5,13 +5,7 @@ import numpy as np
 __all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs"]
 
 #: Variables that a chunk of trials hands on to the next.
-STATE = (
-    "afferent_basal.w",
-    "cortical_basal.w",
-    "memory_pattern.mu",
-    "memory.pointer",
-    "cells.excitability",
-)
+STATE = ("afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer")
 
 #: Recorded variables: per trial (rows are trials), per event, per time step.
 OUTPUTS = (

@@ -68,10 +68,15 @@ def check_table(table, dataset, n_concepts):
     for name, default in COLUMNS.items():
         if name not in table:
             table[name] = default
+        elif default is not None:
+            table[name] = table[name].where(table[name].notna(), default)
     for name in ("trial", "stimulus", "concept", "learn", "shift", "noise", "occlusion"):
         values = pd.to_numeric(table[name], errors="coerce")
         if not np.isfinite(values).all():
             raise InputError(f"trial table: column {name!r} must hold finite numbers only.")
+    for name, default in COLUMNS.items():
+        if isinstance(default, (bool, int, float)):
+            table[name] = table[name].astype(type(default))
     if (np.diff(table["trial"]) <= 0).any() or table["trial"].iloc[0] < 0:
         raise InputError("trial table: column 'trial' must increase from row to row, from 0 on.")
     used = table["source"].astype(str).str.split("+").explode()
@@ -185,6 +190,9 @@ def alignment_trials(dataset, epoch=0, n=100):
     )
 
 
+test_trials.__test__ = False  # no test of pytest's
+
+
 def recall_trials(n_concepts, epoch=0, *, instances=1):
     """Every concept drives the backward network alone."""
     return pd.DataFrame(
@@ -200,9 +208,12 @@ def recall_trials(n_concepts, epoch=0, *, instances=1):
 
 def join_tables(tables):
     """One table from several, trials numbered in order."""
-    table = pd.concat(list(tables), ignore_index=True)
-    for name, default in COLUMNS.items():
-        if name in table and default is not None:
-            table[name] = table[name].where(table[name].notna(), default)
+    tables = [
+        table.assign(
+            **{k: v for k, v in COLUMNS.items() if v is not None and k not in table}
+        )
+        for table in tables
+    ]
+    table = pd.concat(tables, ignore_index=True)
     table["trial"] = np.arange(len(table))
     return table

@@ -1,0 +1,404 @@
+"""Export a network and its trials as a C++ project that needs no Python to build and run."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import brian2
+import pandas as pd
+
+from bsd.equations import ModelParameters
+from bsd.equations.errors import InputError
+from bsd.networks import BidirectionalNetwork
+from bsd.runs.engine.cpp import FLAGS, generate, read_output, trim
+from bsd.runs.engine.recording import Recording
+from bsd.runs.engine.simulation import check_dataset, check_finite, trial_inputs
+from bsd.runs.engine.variables import STATE, check_inputs, input_specs
+from bsd.runs.literals import format_value, parse_literal
+from bsd.runs.trials import check_table
+
+__all__ = ["export_cpp", "load_results", "load_state"]
+
+_MEANINGS = {
+    "trial_cells.n_s": "spikes of each pyramidal cell in the trial",
+    "trial_cells.u": "trial mean of each cell's basal drive, in units of the unit synapse",
+    "trial_afferents.n_s": "spikes of each afferent in the trial",
+    "trial_cosine.C": "cosine of somatic and apical pattern, per population",
+    "cell_spikes.i": "cells that fired in recorded trials",
+    "cell_spikes.t": "their times since the start (s)",
+    "afferent_spikes.i": "afferents that fired in recorded trials",
+    "afferent_spikes.t": "their times since the start (s)",
+    "probe_voltages.v_s": "soma of the probed cells (V)",
+    "probe_voltages.v_b": "basal dendrite of the probed cells (V)",
+    "probe_voltages.v_a": "apical dendrite of the probed cells (V)",
+    "afferent_basal.w": "weights from afferents at the end",
+    "cortical_basal.w": "weights from pyramidal cells at the end",
+    "memory_pattern.mu": "patterns held by the memory interneurons at the end",
+    "memory.pointer": "memory slot that the next trial would fill",
+    "cells.excitability": "excitability of each cell at the end (V)",
+}
+
+
+def export_cpp(network, dataset, table, directory, seed=0):
+    """Write a C++ project that runs a trial table: ``make run``, no Python.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+        Its capacity must hold the whole table, which runs as one chunk.
+    dataset : DataSet
+    table : DataFrame
+        Trial table, see `bsd.runs.trials.COLUMNS`.
+    directory : path-like
+        New or empty folder. Nothing in it depends on where it lies.
+    seed : int
+        Of initial weights, spike phases and stimulus transforms, as for `Simulation`.
+
+    Returns
+    -------
+    Path
+        The folder, with ``Makefile``, ``README.md``, ``manifest.json`` (what the results mean),
+        ``trials.parquet``, ``inputs/`` and ``code/``. `load_results` reads what a run writes.
+
+    Raises
+    ------
+    InputError
+        If the data or the table do not fit the network, or the folder cannot be used.
+    """
+    check_dataset(network, dataset)
+    table = check_table(table, dataset, network.n_concepts)
+    if len(table) > network.capacity:
+        raise InputError(
+            f"the table has {len(table)} trials, the network's capacity is {network.capacity}: "
+            f"make the network with capacity={len(table)}, or export fewer trials."
+        )
+    inputs = check_inputs(
+        input_specs(network),
+        {
+            **network.values(),
+            **network.encoder_keys(seed),
+            **network.initial_state(seed),
+            **trial_inputs(network, dataset, table, seed),
+        },
+    )
+    directory = _empty_folder(directory)
+    try:
+        _write(network, table, inputs, directory, seed)
+    except OSError as error:
+        _empty(directory)
+        raise InputError(
+            f"cannot write to {directory} ({error.strerror}): choose another folder."
+        ) from None
+    except BaseException:
+        _empty(directory)
+        raise
+    return directory
+
+
+def _empty_folder(directory):
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        occupied = any(directory.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {directory} ({error.strerror}): choose a folder you can write to."
+        ) from None
+    if occupied:
+        raise InputError(f"{directory} is not empty: choose a new folder, or empty this one.")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {directory}: choose a folder you can write to.")
+    return directory
+
+
+def _empty(directory):
+    for thing in directory.iterdir():
+        if thing.is_dir():
+            shutil.rmtree(thing, ignore_errors=True)
+        else:
+            thing.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def _write(network, table, inputs, directory, seed):
+    code = directory / "code"
+    code.mkdir()
+    manifest = generate(network, code)
+    makefile = code / "makefile"
+    makefile.write_text(_portable(makefile.read_text()))
+    (directory / "inputs").mkdir()
+    for name, array in inputs.items():
+        array.tofile(directory / "inputs" / f"{name}.bin")
+    table.to_parquet(directory / "trials.parquet", index=False)
+    (directory / "Makefile").write_text(_MAKEFILE.replace("@INPUTS@", " \\\n    ".join(inputs)))
+    (directory / "README.md").write_text(_readme(network, table))
+    described = _manifest(network, table, manifest, seed)
+    (directory / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _portable(makefile):
+    """Brian2's makefile without the paths of this machine, and the architecture a variable."""
+    flags = " ".join(FLAGS).replace("-march=native", "-march=$(ARCH)")
+    lines = {"OPTIMISATIONS": f"ARCH ?= native\nOPTIMISATIONS = {flags}", "LFLAGS": "LFLAGS ="}
+    for name, line in lines.items():
+        makefile, found = re.subn(
+            rf"^{name} = .*$", lambda _, line=line: line, makefile, flags=re.MULTILINE
+        )
+        if found != 1:
+            raise RuntimeError(f"Brian2's makefile has {found} lines {name!r} instead of one")
+    return makefile
+
+
+def _manifest(network, table, manifest, seed):
+    layout = network.layout
+    per_trial = f"row 0 stands before the first trial, row k + 1 is trial k of {len(table)}"
+    rows = {
+        "trial_cells": per_trial,
+        "trial_afferents": per_trial,
+        "trial_cosine": per_trial,
+        "cell_spikes": "one entry per spike",
+        "afferent_spikes": "one entry per spike",
+        "probe_voltages": f"one row per time step, {network.parameters.timing.steps} a trial",
+    }
+    outputs = {
+        name: {
+            **spec,
+            "meaning": _MEANINGS.get(name, ""),
+            "rows": rows.get(name.split(".")[0], "final values"),
+        }
+        for name, spec in manifest["outputs"].items()
+    }
+    inputs = {
+        name: {"file": f"inputs/{name}.bin", "size": size, "dtype": dtype}
+        for name, (size, dtype) in manifest["inputs"].items()
+    }
+    return {
+        "about": "outputs: raw arrays in results/, rows one after the other; columns 0: a vector",
+        "brian2": brian2.__version__,
+        "seed": seed,
+        "trials": len(table),
+        "network": {
+            "layers": [*map(int, layout.layers[:-1]), int(network.n_concepts)],
+            "parameters": {k: format_value(v) for k, v in network.parameters.items()},
+            "replicas": layout.replicas,
+            "projection": network.projection,
+            "capacity": network.capacity,
+            "precision": network.precision,
+            "equations": network.changed_equations,
+        },
+        "populations": [
+            {
+                "name": p.name,
+                "replica": p.replica,
+                "group": "afferents" if p.pathway == "afferent" else "cells",
+                "first_cell": p.start,
+                "cells": p.size,
+            }
+            for p in layout.afferents + layout.populations
+        ],
+        "projections": [
+            {
+                "name": p.name,
+                "replica": p.source.replica,
+                "source": p.source.name,
+                "target": p.target.name,
+                "weights": f"{p.synapses}.w",
+                "first_synapse": p.start,
+                "shape": list(p.shape),
+            }
+            for p in layout.projections
+        ],
+        "probed_cells": [int(cell) for cell in network.probes],
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
+_MAKEFILE = """\
+# `make` builds, `make run` writes results/, `make clean` removes both; see README.md.
+
+# Instruction set of the compiler: the one of this machine.
+ARCH ?= native
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+export ARCH
+
+INPUTS = @INPUTS@
+
+.PHONY: all run clean
+
+all:
+	@test -e code/make.deps || touch code/make.deps
+	$(MAKE) -C code $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) -o make.deps
+
+# The program only complains about an input that it cannot read, and goes on: look at its errors.
+run: all $(INPUTS:%=inputs/%.bin)
+	rm -rf results
+	mkdir results
+	@cd code && ./main --results_dir ../results/ \\
+		$(foreach name,$(INPUTS),$(name)=../inputs/$(name).bin) 2> ../results/errors.txt \\
+		|| { cat ../results/errors.txt >&2; exit 1; }
+	@if [ -s results/errors.txt ]; then cat results/errors.txt >&2; exit 1; fi
+
+clean:
+	rm -f code/*.o code/*/*.o code/main code/make.deps
+	rm -rf results
+"""
+
+_README = """\
+# A bidirectional spiking network as a C++ program
+
+Layers {layers}, {trials} trials of {duration:g} ms in steps of {dt:g} ms. Made with `bsd export`;
+the code is generated by Brian2 {brian2}. Needs g++ (C++17) and GNU make, no Python.
+
+    make            # compile; make -j4 for a number of processes, CXX=... for another compiler
+    make run        # simulate; the results go to results/
+    make clean      # remove the program and the results
+
+The code is compiled for the machine that compiles it (`-march=native`). For a program that runs
+on other machines too: `make clean && make ARCH=x86-64-v3`. Another instruction set rounds
+differently, so that results may differ in the last digits.
+
+| | |
+|---|---|
+| `code/` | the program |
+| `inputs/` | parameters, initial weights, stimuli and trials, one raw array each |
+| `trials.parquet` | the trial table |
+| `manifest.json` | network, inputs, and how to read each result: file, type, columns, meaning |
+| `results/` | after `make run` |
+
+## Reading the results
+
+In Python with the package `bsd`:
+
+    from bsd.runs.engine.export import load_results, load_state
+
+    recording = load_results(".")     # pandas frames: trials, counts, spikes, voltages, ...
+    print(recording.trials[["phase", "concept", "percept", "correct"]])
+    state = load_state(".")           # final weights and memories
+
+With NumPy alone, spikes of all cells in all trials (the first row stands before the first trial):
+
+    import json
+    import numpy as np
+
+    spec = json.load(open("manifest.json"))["outputs"]["trial_cells.n_s"]
+    spikes = np.fromfile("results/" + spec["file"], spec["dtype"]).reshape(-1, spec["columns"])[1:]
+
+`populations` in the manifest says which columns belong to which population, `projections` which
+weights to which projection, ordered by source cell, then by target cell.
+"""
+
+
+def _readme(network, table):
+    timing = network.parameters.timing
+    return _README.format(
+        layers="-".join(map(str, network.layout.layers)),
+        trials=len(table),
+        duration=float(timing.duration) * 1e3,
+        dt=float(timing.dt) * 1e3,
+        brian2=brian2.__version__,
+    )
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def load_results(directory):
+    """What an exported program recorded.
+
+    Parameters
+    ----------
+    directory : path-like
+        Folder that `export_cpp` wrote and ``make run`` has run in.
+
+    Returns
+    -------
+    Recording
+        As `Simulation.run` gives it.
+
+    Raises
+    ------
+    InputError
+        If the folder is not an exported project, or has no complete results.
+    RuntimeError
+        If the simulation diverged.
+    """
+    directory = Path(directory)
+    manifest = _read_manifest(directory)
+    table = pd.read_parquet(directory / "trials.parquet")
+    network = _network(manifest["network"])
+    outputs = {
+        name: _read(directory, spec)
+        for name, spec in manifest["outputs"].items()
+        if name not in STATE
+    }
+    outputs = trim(outputs, len(table), network.parameters.timing.steps)
+    if len(outputs["trial_cells.n_s"]) < len(table):
+        raise InputError(
+            f"{directory} holds {len(outputs['trial_cells.n_s'])} of {len(table)} trials, the run "
+            "was interrupted: run `make run` again."
+        )
+    check_finite(outputs, table)
+    return Recording.from_outputs(network, table, outputs)
+
+
+def load_state(directory):
+    """Weights, memories and the other state at the end of an exported program's run.
+
+    Parameters
+    ----------
+    directory : path-like
+        As for `load_results`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As `Simulation.state`; `Simulation.restore` goes on from it.
+
+    Raises
+    ------
+    InputError
+        As for `load_results`.
+    """
+    directory = Path(directory)
+    specs = _read_manifest(directory)["outputs"]
+    return {name: _read(directory, specs[name]) for name in STATE}
+
+
+def _read_manifest(directory):
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+    except (OSError, ValueError):
+        raise InputError(
+            f"{directory} is no exported project (manifest.json cannot be read): name the folder "
+            "that `bsd export` wrote."
+        ) from None
+    try:
+        errors = (directory / "results" / "errors.txt").read_text().split("\n")
+    except OSError:
+        raise InputError(f"{directory} has no results: run `make run` in it first.") from None
+    if errors[0]:
+        raise InputError(
+            f"the run in {directory} failed ({errors[0]}): mend this and run `make run` again."
+        )
+    return manifest
+
+
+def _network(about):
+    about = dict(about)
+    texts = about.pop("parameters")
+    parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
+    return BidirectionalNetwork(about.pop("layers"), parameters, **about)
+
+
+def _read(directory, spec):
+    try:
+        return read_output(directory / "results", spec)
+    except OSError:
+        raise InputError(
+            f"the results in {directory} are not complete: run `make run` again."
+        ) from None

@@ -1,0 +1,268 @@
+"""The command line: what a user types, and what comes back when it is wrong."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.runs.cli import main
+
+
+@pytest.fixture
+def bsd(monkeypatch, capsys):
+    """Call ``bsd`` with arguments; returns exit code, standard output and standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bsd", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def refused(bsd, monkeypatch):
+    """Assert that a call ends with exit code 2 and one line that says what to do."""
+    import bsd.runs.engine.cpp as cpp
+
+    def never(*_):
+        raise AssertionError("something was compiled before the input was checked")
+
+    monkeypatch.setattr(cpp, "generate", never)
+
+    def check(*arguments, says):
+        code, _, err = bsd(*arguments)
+        lines = err.strip().splitlines()
+        assert code == 2, err
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
+        assert says in lines[0], err
+
+    return check
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "results"
+
+
+def test_unknown_experiment(refused, out):
+    refused("run", "digts", "--out", out, says="'digits'")
+
+
+def test_unknown_parameter_suggests_the_right_one(refused, out):
+    refused("run", "demo", "--out", out, "--set", "cell.tau_som=10*ms", says="cell.tau_soma")
+
+
+@pytest.mark.parametrize(
+    "assignment, says",
+    [
+        ("cell.tau_soma=10*mV", "unit"),
+        ("cell.tau_soma=10", "unit"),
+        ("cell.tau_soma=10*parsec", "parsec"),
+        ("cell.tau_soma=-1*ms", "must lie"),
+        ("learning.features=rates", "'spikes'"),
+        ("learning.memory_slots=2.5", "whole number"),
+        ("learning.lam=nan", "NaN is no value"),
+        ("learning.margin_gating=maybe", "true or false"),
+        ("cell.V_reset=-50*mV", "V_threshold"),
+        ("timing.duration=10.5*ms", "whole steps"),
+        ("cell.tau_soma", "="),
+        ("cell.tau_soma=__import__('os')", "cell.tau_soma"),
+    ],
+)
+def test_bad_value(refused, out, assignment, says):
+    refused("run", "demo", "--out", out, "--set", assignment, says=says)
+
+
+@pytest.mark.parametrize("layers", ["0", "-4,3", "12,", "a,b", "1.5"])
+def test_impossible_layers(refused, out, layers):
+    refused("run", "demo", "--out", out, f"--layers={layers}", says="whole number")
+
+
+@pytest.mark.parametrize(
+    "option, value, says",
+    [
+        ("--epochs", "0", "at least 1"),
+        ("--seed", "-1", "not negative"),
+        ("--seed", "1,1", "different"),
+        ("--seed", "x", "whole numbers"),
+        ("--device", "gpu", "cpp"),
+        ("--colour", "red", "--colour"),
+    ],
+)
+def test_bad_option(refused, out, option, value, says):
+    refused("run", "demo", "--out", out, f"{option}={value}", says=says)
+
+
+def test_missing_data_file(refused, out, monkeypatch, tmp_path):
+    import pooch
+
+    def no_network(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", no_network)
+    monkeypatch.setenv("BSD_DATA", str(tmp_path))
+    refused("run", "mnist", "--out", out, says="mnist")
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda a: a | {"x_train": np.where(a["x_train"] > 0.9, np.nan, a["x_train"])}, "NaN"),
+        (lambda a: a | {"y_train": a["y_train"] + 9}, "0..9"),
+        (lambda a: a | {"x_train": a["x_train"].reshape(-1, 14, 56)}, "28"),
+    ],
+    ids=["NaN", "labels out of range", "shape"],
+)
+def test_bad_images(refused, out, monkeypatch, tmp_path, change, says):
+    generator = np.random.default_rng(0)
+    arrays = {
+        f"{kind}_{part}": value
+        for part, n in (("train", 30), ("test", 20))
+        for kind, value in (
+            ("x", generator.random((n, 28, 28))),
+            ("y", np.arange(n) % 10),
+        )
+    }
+    np.savez(tmp_path / "mnist.npz", **change(arrays))
+    monkeypatch.setenv("BSD_DATA", str(tmp_path))
+    refused("run", "mnist", "--out", out, says=says)
+
+
+def test_no_compiler(refused, out, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused("run", "demo", "--out", out, says="install g++")
+
+
+def test_unwritable_results_folder(refused, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    refused("run", "demo", "--out", tmp_path / "file" / "results", says="--out")
+
+
+def test_folder_with_other_files_is_left_alone(refused, out):
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    refused("run", "demo", "--out", out, says="other files")
+    assert (out / "thesis.tex").read_text() == "years of work"
+
+
+def test_unwritable_cache(refused, out, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BSD_CACHE", str(tmp_path / "file"))
+    refused("run", "demo", "--out", out, says="BSD_CACHE")
+
+
+def test_resume_without_a_run(refused, out):
+    refused("run", "demo", "--out", out, "--resume", says="without --resume")
+
+
+def test_report_of_no_results(refused, tmp_path):
+    refused("report", tmp_path, says="config.yaml")
+
+
+def test_list_shows_every_preset(bsd):
+    from bsd.runs.experiments import PRESETS
+
+    code, shown, _ = bsd("list")
+    assert code == 0
+    assert all(name in shown for name in PRESETS)
+
+
+def test_data_lists_what_ships_as_here(bsd):
+    code, shown, _ = bsd("data")
+    assert code == 0
+    assert "digits" in shown and "mnist5k" in shown
+
+
+def test_show_prints_equations_and_parameters(bsd):
+    code, shown, _ = bsd("show", "demo", "--set", "cell.tau_soma=10*ms")
+    assert code == 0
+    assert "dv_b/dt" in shown and "tau_soma" in shown and "Theta1" in shown
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A short run of the demo through the command line; folder and standard output."""
+    import subprocess
+
+    folder = tmp_path_factory.mktemp("cli") / "demo"
+    command = ["run", "demo", "--epochs", "2", "--layers", "64,64", "--json", "--out", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-c", "from bsd.runs.cli import main; main()", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return folder, done.stdout, done.stderr
+
+
+def test_json_is_the_last_line(finished):
+    folder, stdout, _ = finished
+    result = json.loads(stdout.splitlines()[-1])
+    assert result["accuracy"] > 0.6  # chance is 0.1; 5 epochs of wider layers reach 0.95
+    assert result["trials"] == 2 * (1347 + 450) + 3 * 60 + 10
+    assert result["ms_per_trial"] > 0 and result["build_s"] >= 0
+    assert result["out"] == str(folder)
+
+
+def test_progress_is_said_on_a_plain_stream(finished):
+    _, _, stderr = finished
+    assert "trials" in stderr
+    assert "compiling" in stderr or "trials 0/" in stderr
+
+
+def test_results_folder_is_complete(finished):
+    folder, _, _ = finished
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {
+        "config.yaml", "provenance.json", "metrics.json", "trials.parquet", "counts.parquet",
+        "alignment.parquet", "weight_alignment.parquet", "cell_counts.parquet", "spikes.parquet",
+        "voltages.parquet", "recall.npz", "weights.npz", "report.html", "figures",
+    }
+    assert not {"parts", "checkpoint.npz"} & files
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert figures >= {
+        "learning_curve", "confusion", "recall", "alignment", "raster", "voltages", "rates"
+    }
+
+
+def test_every_frame_joins_to_the_trial_table(finished):
+    folder, _, _ = finished
+    trials = pd.read_parquet(folder / "trials.parquet").set_index("trial")
+    for name in ("counts", "alignment", "cell_counts", "spikes", "voltages"):
+        frame = pd.read_parquet(folder / f"{name}.parquet")
+        assert len(frame) and frame["trial"].isin(trials.index).all(), name
+    counts = pd.read_parquet(folder / "counts.parquet")
+    assert counts.groupby("trial").size().eq(8).all()  # S, C, F1..F3, B0..B2
+    assert len(counts) == 8 * len(trials)
+
+
+def test_no_label_reaches_the_network_in_test_trials(finished):
+    folder, _, _ = finished
+    trials = pd.read_parquet(folder / "trials.parquet").set_index("trial")
+    counts = pd.read_parquet(folder / "counts.parquet")
+    counts["phase"] = counts["trial"].map(trials["phase"])
+    in_test = counts[(counts["phase"] == "test") & (counts["pathway"] != "forward")]
+    driven = in_test.groupby("population", observed=True)["spikes"].sum()
+    assert driven.drop("S").eq(0).all()
+
+
+def test_finished_run_is_not_resumed(refused, finished):
+    folder, _, _ = finished
+    refused(
+        "run", "demo", "--epochs", "2", "--layers", "64,64", "--out", folder, "--resume",
+        says="finished",
+    )
+
+
+def test_resume_refuses_other_options(refused, finished):
+    folder, _, _ = finished
+    refused("run", "demo", "--epochs", "3", "--out", folder, "--resume", says="another")

@@ -1,0 +1,129 @@
+"""Running experiments: interruption, resumption, seeds and folds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.equations import InputError
+from bsd.runs.experiments import experiment, run_experiment
+from bsd.runs.experiments import run as run_module
+
+FRAMES = ("trials", "counts", "cell_counts", "spikes", "voltages", "alignment", "weight_alignment")
+
+
+@pytest.fixture
+def small(monkeypatch, dataset):
+    """A two-epoch experiment on the made-up data, on the runtime device."""
+    monkeypatch.setattr(run_module, "load_data", lambda *_: dataset)
+    return experiment("demo").changed(hidden=(8, 7), epochs=2)
+
+
+def _run(small, out, **options):
+    return run_experiment(small, out, device="runtime", **options)
+
+
+def _arrays(out):
+    with np.load(out / "weights.npz") as weights:
+        return {name: weights[name] for name in weights.files}
+
+
+class _Interrupted(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 5])
+def test_interrupted_run_resumes_to_the_same_bits(small, tmp_path, chunks, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    _run(small, whole)
+    saved = []
+    save = run_module.ResultsFolder.save_chunk
+
+    def save_and_count(folder, *arguments):
+        save(folder, *arguments)
+        saved.append(1)
+        if len(saved) == chunks:
+            raise _Interrupted
+
+    monkeypatch.setattr(run_module.ResultsFolder, "save_chunk", save_and_count)
+    with pytest.raises(_Interrupted):
+        _run(small, broken)
+    assert not (broken / "metrics.json").exists()
+    _run(small, broken, resume=True)
+    for name, array in _arrays(whole).items():
+        np.testing.assert_array_equal(array, _arrays(broken)[name], err_msg=name)
+    for name in FRAMES:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(whole / f"{name}.parquet"), pd.read_parquet(broken / f"{name}.parquet")
+        )
+
+
+def test_seed_decides_everything(small, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        _run(small, tmp_path / name, seed=seed)
+    a, b, c = (_arrays(tmp_path / name) for name in "abc")
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+        assert not np.array_equal(a[name], c[name])
+
+
+def test_damaged_checkpoint_is_refused(small, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    save = run_module.ResultsFolder.save_chunk
+
+    def save_and_stop(folder, *arguments):
+        save(folder, *arguments)
+        raise _Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.ResultsFolder, "save_chunk", save_and_stop)
+        with pytest.raises(_Interrupted):
+            _run(small, out)
+    content = (out / "checkpoint.npz").read_bytes()
+    (out / "checkpoint.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        _run(small, out, resume=True)
+
+
+def test_checkpoint_of_another_network_is_refused(small, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    save = run_module.ResultsFolder.save_chunk
+
+    def save_and_stop(folder, *arguments):
+        save(folder, *arguments)
+        raise _Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.ResultsFolder, "save_chunk", save_and_stop)
+        with pytest.raises(_Interrupted):
+            _run(small, out)
+    with pytest.raises(InputError, match="another layers"):
+        _run(small.changed(hidden=(8, 6)), out, resume=True)
+
+
+def test_table_shows_test_stimuli_without_learning(small, dataset):
+    table = run_module.experiment_table(small, dataset, seed=0)
+    test = table[table["part"] == "test"]
+    assert (test.loc[test["phase"] == "test", "learn"] == 0).all()
+    assert not test.loc[test["phase"] == "test", "source"].str.contains("concept").any()
+    train = table[table["phase"] == "train"]
+    for _, epoch in train.groupby("epoch"):
+        assert sorted(epoch["stimulus"]) == list(range(len(dataset.x_train)))
+
+
+def test_learning_rates_decay_from_epoch_to_epoch(small, dataset):
+    table = run_module.experiment_table(small, dataset, seed=0)
+    decay = small.parameters.learning.decay
+    learn = table[table["phase"] == "train"].groupby("epoch")["learn"].unique()
+    np.testing.assert_allclose(np.concatenate(learn.to_list()), [1, decay])
+
+
+def test_weights_and_recall_of_every_concept_are_written(small, tmp_path, dataset):
+    _run(small, tmp_path / "run")
+    weights = _arrays(tmp_path / "run")
+    cells = 3 * small.parameters.encoding.cells_per_concept
+    shapes = {"W0": (9, 8), "W1": (8, 7), "W2": (7, cells)}
+    shapes |= {"Theta0": (8, 9), "Theta1": (7, 8), "Theta2": (cells, 7)}
+    assert {name: array.shape for name, array in weights.items()} == shapes
+    with np.load(tmp_path / "run" / "recall.npz") as recall:
+        assert recall["recalled"].shape == recall["class_mean"].shape == (3, 9)
+        assert recall["recalled"].min() >= 0 and recall["recalled"].max() <= 1

@@ -1,0 +1,230 @@
+"""The weight change that Brian2 makes equals the rule, computed in NumPy from what was recorded.
+
+`Rule` is written from the description of the model, not from its equation strings: from the
+spikes and potentials of each trial it works out rate features, memories, local errors, and the
+change of every weight and of every cell's excitability.
+"""
+
+import numpy as np
+import pytest
+from brian2 import ms, mV, nS
+
+from bsd.runs.engine import Simulation
+
+DEPTH = 2
+SIZES = {"S": 9, "F1": 12, "F2": 11, "F3": 6, "C": 6, "B2": 11, "B1": 12, "B0": 9}
+PARTNER = {"F1": "B1", "F2": "B2", "B1": "F1", "B2": "F2", "F3": "C", "B0": "S"}
+PROJECTIONS = {
+    "W0": ("S", "F1"),
+    "W1": ("F1", "F2"),
+    "W2": ("F2", "F3"),
+    "Theta0": ("B1", "B0"),
+    "Theta1": ("B2", "B1"),
+    "Theta2": ("C", "B2"),
+}
+
+
+class Rule:
+    """Streaming ReCo and delta rules for a network of two hidden layers."""
+
+    def __init__(self, parameters):
+        self.p = parameters
+        self.memories = {name: [] for name in PARTNER}
+        self.excitability = {name: np.zeros(SIZES[name]) for name in PARTNER}
+        self.seen = []  # (population, C, gate) of every ReCo error
+
+    def uses_reco(self, population):
+        if population == "F3":
+            return self.p.learning.top_rule == "reco"
+        return population != "B0"
+
+    def trial(self, seen, learn):
+        """Changes of all weights, shaped (n_pre, n_post); keeps memories and excitability."""
+        timing = self.p.timing
+        most = float(timing.duration) * float(timing.f_max)
+        rate = {name: data["spikes"].sum(axis=0) / most for name, data in seen.items()}
+        if learn == 0:
+            return {name: np.zeros((SIZES[a], SIZES[b])) for name, (a, b) in PROJECTIONS.items()}
+        delta = {name: self.error(name, seen[name], rate) for name in PARTNER}
+        for name in PARTNER:
+            if name in ("F1", "F2", "B1", "B2"):
+                missing = self.p.learning.target_rate - rate[name]
+                self.excitability[name] += float(self.p.learning.eta_homeostasis) * missing
+        return {
+            name: learn * self.learning_rate(post) * np.outer(rate[pre], delta[post])
+            for name, (pre, post) in PROJECTIONS.items()
+        }
+
+    def learning_rate(self, population):
+        learning = self.p.learning
+        if population == "F3":
+            return learning.eta_top
+        if population == "B0":
+            return learning.eta_bottom
+        return learning.eta if population[0] == "F" else learning.eta_feedback
+
+    def error(self, name, data, rate):
+        cell, learning = self.p.cell, self.p.learning
+        rest = float(cell.E_leak)
+        basal = (data["v_b"] - rest).mean(axis=0) / float(cell.R_basal * cell.I_unit)
+        apical = (data["v_a"] - rest).mean(axis=0) / float(cell.R_apical * cell.I_unit)
+        distance = data["v_s"] - float(cell.V_threshold) + self.excitability[name]
+        slope = np.pi * distance / float(cell.surrogate_width)
+        psi = (1 / (1 + slope**2)).mean(axis=0)
+        taught, own = rate[PARTNER[name]], rate[name]
+        if self.uses_reco(name):
+            if learning.features == "voltages":
+                return self.reco(name, basal, apical)
+            return psi * self.reco(name, own, taught)
+        if name == "B0" and learning.bottom_rule == "voltage":
+            return taught - basal
+        if name == "F3" and learning.top_rule == "softmax":
+            odds = np.exp(learning.softmax_gain * basal)
+            return taught / taught.sum() - odds / odds.sum()
+        missing = taught - own
+        if name == "F3":  # cells of one concept, from cautious to bold
+            n = self.p.encoding.cells_per_concept
+            bias = learning.diversity * (2 * (np.arange(SIZES[name]) % n) + 1 - n) / n
+            missing = missing * np.where(missing > 0, 1 + bias, 1 - bias)
+        return psi * missing
+
+    def reco(self, name, r, r_partner):
+        """The error without psi; stores the apical pattern."""
+        learning, eps = self.p.learning, self.p.learning.epsilon
+        h = r / np.sqrt(r @ r + eps**2)
+        h_partner = r_partner / np.sqrt(r_partner @ r_partner + eps**2)
+        cosine = h @ h_partner
+        memories = np.reshape(self.memories[name], (-1, len(h)))
+        c = np.maximum(0, memories @ h)
+        attraction = 2 * (1 - cosine) * (h_partner - cosine * h)
+        repulsion = 2 * learning.lam / learning.memory_slots * (c @ memories - (c @ c) * h)
+        gate = 1.0
+        if learning.margin_gating:
+            strongest = (c**9).sum() / ((c**8).sum() + 1e-12)
+            missing = (learning.margin - (cosine - strongest)) / learning.margin
+            gate = min(max(missing, 0), 2)
+        self.seen.append((name, cosine, gate))
+        self.memories[name] = [*self.memories[name], h_partner][-learning.memory_slots :]
+        return gate * (attraction - repulsion)
+
+
+BIO = {"timing.duration": 40 * ms}
+CASES = [
+    (
+        "discrete",
+        "dense",
+        {"learning.features": f, "learning.top_rule": t, "learning.bottom_rule": b},
+    )
+    for f in ("spikes", "voltages")
+    for t in ("delta", "softmax", "reco")
+    for b in ("delta", "voltage")
+] + [
+    ("discrete", "dense", {"learning.margin_gating": False}),
+    ("discrete", "dense", {"learning.diversity": 0.0}),
+    ("discrete", "dense", {"learning.weight_max": 0.4}),
+    ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
+    ("discrete", "dense", {"learning.eta_homeostasis": 8 * mV, "learning.margin": 0.9}),
+    ("discrete", "synapses", {}),
+    ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
+    ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
+    ("biophysical", "dense", BIO),
+    ("biophysical", "dense", {**BIO, "learning.features": "voltages"}),
+    ("biophysical", "dense", {**BIO, "learning.top_rule": "softmax",
+                              "learning.bottom_rule": "voltage", "cell.g_apical": 3 * nS}),
+    ("biophysical", "synapses", {**BIO, "learning.top_rule": "reco"}),
+    ("biophysical", "synapses", {**BIO, "learning.features": "voltages",
+                                 "learning.bottom_rule": "voltage"}),
+]
+
+
+def describe(case):
+    base, projection, changes = case
+    values = [f"{k.split('.')[1]}={v}" for k, v in changes.items() if k != "timing.duration"]
+    return "-".join([base, projection, *values])
+
+
+@pytest.mark.parametrize("case", CASES, ids=describe)
+def test_weight_change_equals_the_rule(
+    case, small_network, observed, observe, dataset, trial_table
+):
+    """The sixth of six trials, with three memories filled; norm-relative 1e-9 per projection."""
+    base, projection, changes = case
+    network = observed(small_network(base, assignments=changes, projection=projection))
+    parameters = network.parameters
+    simulation = Simulation(network, dataset, "runtime", seed=3)
+    start_with_firing_readouts(simulation)
+    table = trial_table(6, learn=[1.0, 1.0, 0.0, 0.5, 1.0, 0.7])
+    rule = Rule(parameters)
+    for seen, learn in zip(observe(simulation, table[:5]), table["learn"], strict=False):
+        rule.trial(seen, learn)
+    before = simulation.weights()
+    (last,) = observe(simulation, table[5:])
+    after = simulation.weights()
+    changes_by_rule = rule.trial(last, table["learn"][5])
+    bound = parameters.learning.weight_max
+    for name, (_, post) in PROJECTIONS.items():
+        assert before[name].shape == changes_by_rule[name].shape
+        expected = np.clip(before[name] + changes_by_rule[name], -bound, bound) - before[name]
+        measured = after[name] - before[name]
+        size = np.linalg.norm(expected)
+        assert size > 1e-6, f"{name}: nothing was learned, so nothing was tested"
+        assert np.linalg.norm(measured - expected) <= 1e-9 * size, name
+        if bound < 1 and post in ("F1", "F2", "B1", "B2"):
+            assert np.any(np.abs(after[name]) == bound)
+    excitability = simulation.state["cells.excitability"]
+    for population in network.layout.populations:
+        np.testing.assert_allclose(
+            excitability[population.cells], rule.excitability[population.name], atol=1e-15
+        )
+    check_that_the_case_is_not_trivial(rule, last)
+
+
+def start_with_firing_readouts(simulation):
+    """Random weights onto output and recalled stimulus too, which otherwise start silent."""
+    generator = np.random.default_rng(5)
+    bound = simulation.network.parameters.learning.weight_max
+    state = dict(simulation.state)
+    for name in ("afferent_basal.w", "cortical_basal.w"):
+        values = generator.normal(0.15, 0.5, size=np.shape(state[name]))
+        state[name] = np.clip(values, -bound, bound)
+    simulation.restore(state)
+
+
+def check_that_the_case_is_not_trivial(rule, seen):
+    for name in SIZES:
+        assert seen[name]["spikes"].any(), f"{name} is silent"
+    learning = rule.p.learning
+    for memories in (rule.memories[name] for name in PARTNER if rule.uses_reco(name)):
+        assert len(memories) == learning.memory_slots
+    gates = np.array([gate for _, _, gate in rule.seen])
+    cosines = np.array([cosine for _, cosine, _ in rule.seen])
+    assert np.all(cosines < 1) and np.ptp(cosines) > 0.1
+    if learning.margin_gating:
+        assert np.any((gates > 0.01) & (gates < 1.99) & (np.abs(gates - 1) > 0.01))
+
+
+def test_apical_dendrite_receives_the_partner(small_network, observed, observe, dataset,
+                                              trial_table):
+    """Discrete set, voltage features: basal drive of the paired cell, spikes of an afferent.
+
+    The drive arrives in the same step or in the next, alike in both pathways.
+    """
+    network = observed(small_network(assignments={"learning.features": "voltages"}))
+    simulation = Simulation(network, dataset, "runtime", seed=3)
+    start_with_firing_readouts(simulation)
+    rest = float(network.parameters.cell.E_leak)
+    unit = float(network.parameters.cell.R_apical * network.parameters.cell.I_unit)
+    for seen in observe(simulation, trial_table(3)):
+        delays = set()
+        for name, partner in PARTNER.items():
+            apical = seen[name]["v_a"] - rest
+            assert np.abs(apical).max() > 1e-3
+            if "v_b" in seen[partner]:
+                drive = seen[partner]["v_b"] - rest
+                fits = [k for k in (0, 1) if np.allclose(apical[1:], drive[1 - k : 8 - k], 0, 1e-12)]
+                assert len(fits) == 1, name
+                delays.update(fits)
+            else:
+                drive = unit * seen[partner]["spikes"]
+                np.testing.assert_allclose(apical[1:], drive[:-1], atol=1e-12)
+        assert len(delays) == 1
