@@ -91,7 +91,7 @@ class TimingParameters(_Checked):
         bounds=(1e-3, 10),
     )
     duration: Quantity = parameter(
-        8 * ms, ms, "T", "duration of a trial (a whole number of time steps)",
+        10 * ms, ms, "T", "duration of a trial (a whole number of time steps)",
         "paper, sec. 4 (time steps)", bounds=(1e-2, 1e5),
     )
     f_max: Quantity = parameter(
@@ -185,7 +185,7 @@ class EncodingParameters(_Checked):
         "regular", 1, "-", "spike trains of the afferents", choices=("regular", "poisson")
     )
     cells_per_concept: int = parameter(
-        10, 1, "n_c", "cells that encode one concept (population code)", bounds=(1, 10_000)
+        20, 1, "n_c", "cells that encode one concept (population code)", bounds=(1, 10_000)
     )
     concept_rate: float = parameter(
         1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max", bounds=(0, 1)

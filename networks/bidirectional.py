@@ -92,7 +92,7 @@ class BidirectionalNetwork:
         *,
         replicas=1,
         projection="dense",
-        capacity=500,
+        capacity=1000,
         precision="float32",
         equations=None,
     ):
@@ -406,7 +406,7 @@ class BidirectionalNetwork:
             synapses.connect(j="k for k in range(target_start_pre, target_stop_pre)")
             if self.projection == "synapses":
                 synapses.pre.when = when
-                synapses.learn.when = "learn"
+                synapses.learn.when, synapses.learn.order = "learn", 0
                 continue
             dense = objects.dense[name] = DenseProjection(synapses)
             functions = {f"{name}_drive": dense.drive, f"{name}_update": dense.update}

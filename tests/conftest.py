@@ -66,9 +66,10 @@ def trial_table(dataset):
 
 @pytest.fixture(scope="session")
 def small_network():
-    """Function that describes a 9-12-11-3 network, two cells per concept, 3 memory slots."""
+    """Function that describes a 9-12-11-3 network: two cells per concept, three memory slots,
+    and trials of eight steps in the discrete set."""
 
-    from brian2 import BrianLogger
+    from brian2 import BrianLogger, ms
 
     BrianLogger.suppress_name("unused_brian_object")  # simulators that are made, but not run
 
@@ -76,10 +77,12 @@ def small_network():
         from bsd.equations import BIOPHYSICAL, DISCRETE
         from bsd.networks import BidirectionalNetwork
 
-        parameters = {"discrete": DISCRETE, "biophysical": BIOPHYSICAL}[base]
-        parameters = parameters.updated(
-            {"encoding.cells_per_concept": 2, "learning.memory_slots": 3, **(assignments or {})}
-        )
+        small = {"encoding.cells_per_concept": 2, "learning.memory_slots": 3}
+        if base == "discrete":
+            parameters, small["timing.duration"] = DISCRETE, 8 * ms
+        else:
+            parameters = BIOPHYSICAL
+        parameters = parameters.updated({**small, **(assignments or {})})
         return BidirectionalNetwork(
             layers, parameters, **{"capacity": 8, "precision": "float64", **options}
         )

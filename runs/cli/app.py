@@ -140,6 +140,8 @@ def summarise(metrics, out):
         "folds": int(metrics["fold"].nunique()),
         "trials": int(metrics["trials"].sum()),
         "build_s": float(metrics["build_s"].max()),
+        "create_s": float(metrics["create_s"].mean()),
+        "peak_mb": float(metrics["peak_mb"].max()),
         "run_s": float(metrics["run_s"].sum()),
         "epochs": int(first["epochs"]),
         "layers": list(first["layers"]),
@@ -165,6 +167,7 @@ def _show_summary(summary, metrics, reports):
     table.add_row("test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %")
     table.add_row("recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}")
     table.add_row("computing time per training trial", f"{summary['ms_per_trial']:.2f} ms")
+    table.add_row("peak memory, simulation and Python", f"{summary['peak_mb']:.0f} MB")
     table.add_row("compile", f"{summary['build_s']:.1f} s")
     table.add_row("trials", f"{summary['trials']:,}")
     Console().print(table)

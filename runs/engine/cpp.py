@@ -131,6 +131,11 @@ class CppSimulator:
         The compiled project in the cache.
     build_s : float
         Seconds that generating and compiling took; 0 if the cache had it.
+    create_s : float
+        Seconds from the start of the last simulation to its first time step: reading its inputs
+        and creating the network.
+    peak_mb : float
+        Largest memory that a simulation took.
 
     Raises
     ------
@@ -147,7 +152,7 @@ class CppSimulator:
         self.specs = input_specs(network)
         self.folder = cache_directory() / structure_key(network)
         self.build_s = 0.0
-        self.create_s = float("nan")
+        self.create_s = self.peak_mb = 0.0
         if not (self.folder / "manifest.json").exists():
             start = time.perf_counter()
             self._build(progress or (lambda *_: None))
@@ -207,6 +212,8 @@ class CppSimulator:
         return trim(outputs, n_trials, self.network.parameters.timing.steps)
 
     def _execute(self, command, progress):
+        start = time.perf_counter()
+        self.create_s = 0.0
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -217,10 +224,15 @@ class CppSimulator:
         )
         try:
             for line in process.stdout:
-                if progress and line.startswith("progress "):
+                if not line.startswith("progress "):
+                    continue
+                self.create_s = self.create_s or time.perf_counter() - start
+                if progress:
                     progress(float(line.split()[1]) * (self.network.capacity + 1))
             errors = process.stderr.read()
-            code = process.wait()
+            _, status, usage = os.wait4(process.pid, 0)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
+            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
         except BaseException:
             process.kill()
             process.wait()

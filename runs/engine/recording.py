@@ -19,7 +19,9 @@ class Recording:
     Attributes
     ----------
     trials : DataFrame
-        The trial table with the columns percept, correct, percept_voltage, correct_voltage.
+        The trial table with the columns percept, correct, percept_voltage, correct_voltage;
+        -1 is a tie or silence, which count as wrong; nothing is correct or wrong (NA) in trials
+        in which nothing drives the forward network.
     counts : DataFrame
         Spikes per trial and population.
     cosines : DataFrame
@@ -83,7 +85,10 @@ def _decisions(network, table, outputs):
         values = outputs[name]
         percept = np.where(perceived, decide(values[:, top.cells], encodings), -1)
         trials[f"percept{suffix}"] = percept
-        trials[f"correct{suffix}"] = (percept == table["concept"].to_numpy()) & (percept >= 0)
+        right = pd.array(percept == table["concept"].to_numpy(), dtype="boolean")
+        right[percept < 0] = False
+        right[~perceived] = pd.NA
+        trials[f"correct{suffix}"] = right
     return trials
 
 

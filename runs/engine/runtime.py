@@ -26,7 +26,7 @@ class RuntimeSimulator:
         self.network = network
         self.specs = input_specs(network)
         self.build_s = 0.0
-        self.create_s = float("nan")
+        self.create_s = self.peak_mb = 0.0  # part of this Python process
         reset_device()
         prefs.codegen.target = "numpy"
         self.objects = network.create()

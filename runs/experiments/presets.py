@@ -67,12 +67,8 @@ def _parameters(base, **assignments):
     )
 
 
-_DIGITS = _parameters(
-    DISCRETE,
-    timing__duration="10*ms",
-    encoding__cells_per_concept="20",
-    learning__eta_top="0.1",
-)
+_DIGITS = _parameters(DISCRETE, learning__eta_top="0.1", learning__eta_bottom="0.02")
+_MNIST = _parameters(DISCRETE, learning__decay="0.6")
 
 PRESETS = {
     preset.name: preset
@@ -100,11 +96,7 @@ PRESETS = {
             "digits",
             (256, 256),
             10,
-            _parameters(
-                BIOPHYSICAL,
-                encoding__cells_per_concept="20",
-                learning__eta_top="0.1",
-            ),
+            _parameters(BIOPHYSICAL, learning__eta_top="0.1", learning__eta_bottom="0.02"),
             folds=4,
         ),
         Experiment(
@@ -113,10 +105,11 @@ PRESETS = {
             "mnist5k",
             (512, 512),
             5,
-            DISCRETE,
+            _MNIST,
+            shift=1,
         ),
-        Experiment("mnist", "complete MNIST", "mnist", (512, 512), 5, DISCRETE),
-        Experiment("fashion", "complete Fashion-MNIST", "fashion", (512, 512), 5, DISCRETE),
+        Experiment("mnist", "complete MNIST", "mnist", (512, 512), 5, _MNIST, shift=1),
+        Experiment("fashion", "complete Fashion-MNIST", "fashion", (512, 512), 5, _MNIST),
     ]
 }
 

@@ -1,9 +1,12 @@
 """Run an experiment: train, test, align, recall; keep everything in a results folder."""
 
 import concurrent.futures
+import json
 import multiprocessing
 import os
 import platform
+import resource
+import signal
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -37,21 +40,21 @@ N_SHOWN = 3
 N_ALIGNMENT = 60
 
 
-def build_network(experiment, dataset, capacity=1000):
+def build_network(experiment, dataset, **options):
     """The network of an experiment.
 
     Parameters
     ----------
     experiment : Experiment
     dataset : DataSet
-    capacity : int
-        Trials of a chunk.
+    **options
+        Of `BidirectionalNetwork`, such as ``capacity``.
     """
     n_pixels = int(np.prod(dataset.image_shape))
     return BidirectionalNetwork(
         [n_pixels, *experiment.hidden, dataset.n_concepts],
         experiment.parameters,
-        capacity=capacity,
+        **options,
     )
 
 
@@ -165,7 +168,10 @@ def run_experiment(
         "trials": len(table),
         "ms_per_trial": 1e3 * train_s / train_trials if train_trials else None,
         "build_s": simulation.simulator.build_s,
+        "create_s": simulation.simulator.create_s,
         "run_s": run_s + simulation.run_s,
+        "peak_mb": simulation.simulator.peak_mb
+        + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "seed": seed,
         "fold": fold,
         "epochs": experiment.epochs,
@@ -369,7 +375,7 @@ def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=Non
             progress=lambda *event: progress(name, *event),
         )
         return pd.DataFrame([metrics])
-    _compile_once(experiment, device, progress)
+    build_s = _compile_once(experiment, device, progress)
     context = multiprocessing.get_context("spawn")
     rows = []
     with context.Manager() as manager:
@@ -396,18 +402,26 @@ def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=Non
                 for process in pool._processes.values():
                     process.terminate()
                 raise
-    return pd.DataFrame(rows).sort_values(["seed", "fold"], ignore_index=True)
+    metrics = pd.DataFrame(rows).sort_values(["seed", "fold"], ignore_index=True)
+    return metrics.assign(build_s=metrics["build_s"].where(metrics["build_s"] > 0, build_s))
 
 
 def _compile_once(experiment, device, progress):
+    """Seconds that it took."""
     dataset = load_data(experiment, 0)
-    Simulation(
+    simulation = Simulation(
         build_network(experiment, dataset), dataset, device,
         progress=lambda *event: progress("all", *event, ""),
     )
+    return simulation.simulator.build_s
 
 
 def _run_in_process(experiment, out, seed, fold, device, resume, command, name, events):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
+    signal.signal(signal.SIGTERM, stop)
     last = [0.0]
 
     def report(*event):
@@ -416,8 +430,6 @@ def _run_in_process(experiment, out, seed, fold, device, resume, command, name, 
             events.put((name, *event))
 
     if resume and (out / "metrics.json").exists():
-        import json
-
         return json.loads((out / "metrics.json").read_text())
     return run_experiment(
         experiment, out, seed=seed, fold=fold, device=device,

@@ -117,7 +117,7 @@ def test_missing_data_file(refused, out, monkeypatch, tmp_path):
     "change, says",
     [
         (lambda a: a | {"x_train": np.where(a["x_train"] > 0.9, np.nan, a["x_train"])}, "NaN"),
-        (lambda a: a | {"y_train": a["y_train"] + 9}, "0..9"),
+        (lambda a: a | {"y_train": a["y_train"] + 9}, "labels"),
         (lambda a: a | {"x_train": a["x_train"].reshape(-1, 14, 56)}, "28"),
     ],
     ids=["NaN", "labels out of range", "shape"],

@@ -24,7 +24,7 @@ STRUCTURAL = {
 
 def another_value(key, value, metadata):
     """A valid value of a parameter other than this one."""
-    special = {"timing.dt": 0.5 * ms, "timing.duration": 10 * ms, "cell.refractory": 1 * ms}
+    special = {"timing.dt": 0.5 * ms, "timing.duration": 12 * ms, "cell.refractory": 1 * ms}
     if key in special:
         return special[key]
     if metadata["choices"]:
@@ -83,7 +83,7 @@ def test_length_of_the_refractory_period_is_not_structural(small_network):
         {"capacity": 9},
         {"precision": "float32"},
         {"replicas": 2},
-        {"equations": {"THRESHOLD": "v_s >= theta - excitability"}},
+        {"equations": {"THRESHOLD": "v_s >= theta"}},
         {"base": "biophysical"},
     ],
     ids=lambda options: next(iter(options)),

@@ -27,8 +27,7 @@ def make_cells():
             n,
             pyramidal.COMPARTMENTS
             + pyramidal.APICAL_SPIKES
-            + pyramidal.CELL_PARAMETERS
-            + "excitability : volt",
+            + pyramidal.CELL_PARAMETERS,
             threshold=pyramidal.THRESHOLD,
             reset=pyramidal.RESET,
             refractory="t_ref",

@@ -99,15 +99,6 @@ def test_firing_rate_follows_the_closed_form(make_cells, set_values, dt):
         assert abs(intervals[0] - expected) <= 1.0001e-3 * dt
 
 
-def test_excitability_lowers_the_threshold(make_cells, set_values):
-    cells = make_cells(BIOPHYSICAL, 2, spiking=True, tau_syn=np.inf)
-    set_values(cells, I_b=28e-3 / 400e6, excitability=np.array([0.9e-3, 1.1e-3]),
-               not_refractory=np.ones(2, dtype=bool), lastspike=np.full(2, -1e4))
-    spikes = SpikeMonitor(cells)
-    Network(cells, spikes).run(0.3 * second, namespace={})  # the soma approaches 14 of 15 mV
-    assert spikes.count[0] == 0 and spikes.count[1] > 0
-
-
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("weight", [0.3, -1.7])
 def test_one_spike_carries_the_charge_weight_over_f_max(make_cells, set_values, name, weight):

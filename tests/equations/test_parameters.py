@@ -108,16 +108,16 @@ def test_parameters_are_frozen():
     with pytest.raises(AttributeError):
         DISCRETE.cell.R_basal = 1 * Mohm
     assert ModelParameters() == DISCRETE
-    assert TimingParameters().steps == 8
+    assert TimingParameters(duration=7 * ms).steps == 7
     with pytest.raises(InputError):
         CellParameters(V_threshold=1 * volt)
 
 
 def test_equation_strings_are_replaced_by_name():
-    changed = equation_set({"THRESHOLD": "v_s > theta"})
+    changed = equation_set({"THRESHOLD": "v_s > V_r"})
     original = equation_set()
-    assert changed.pop("THRESHOLD") == "v_s > theta"
-    assert original.pop("THRESHOLD") != "v_s > theta"
+    assert changed.pop("THRESHOLD") == "v_s > V_r"
+    assert original.pop("THRESHOLD") != "v_s > V_r"
     assert changed == original
     with pytest.raises(InputError, match="unknown equation string 'TRESHOLD'.*THRESHOLD"):
         equation_set({"TRESHOLD": ""})
