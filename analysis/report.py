@@ -276,6 +276,8 @@ def _numbers(results):
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),
         "recall_correlation": ("Correlation of recalled stimulus and class mean", "{:.3f}".format),
+        "ties": ("Test trials without a decision (tie or silence)", _percent),
+        "accuracy_train": ("Accuracy over the last epoch of training", _percent),
         "layers": ("Cells per layer", lambda v: " – ".join(str(n) for n in v)),
         "epochs": ("Epochs", str),
         "trials": ("Trials presented", lambda v: f"{v:,}".replace(",", "\u202f")),
@@ -283,6 +285,7 @@ def _numbers(results):
         "build_s": ("Time to compile", "{:.1f} s".format),
         "create_s": ("Time to create the network", "{:.1f} s".format),
         "run_s": ("Time to run", "{:.1f} s".format),
+        "peak_mb": ("Peak memory, simulation and Python", "{:.0f} MB".format),
         "seed": ("Seed", str),
         "device": ("Device", str),
     }
@@ -567,11 +570,11 @@ def _rates(results):
 
 
 def _shown_trial(results, frame):
-    """The last recorded training trial, where both pathways are driven, or the last of all."""
+    """The last recorded trial in which both pathways are driven, or the last of all."""
     recorded = frame["trial"]
     if results.trials is not None:
-        trained = results.trials.loc[results.trials["phase"] == "train", "trial"]
-        recorded = recorded[recorded.isin(trained)] if recorded.isin(trained).any() else recorded
+        both = results.trials.loc[results.trials["phase"].isin(["train", "align"]), "trial"]
+        recorded = recorded[recorded.isin(both)] if recorded.isin(both).any() else recorded
     return int(recorded.max())
 
 

@@ -67,7 +67,9 @@ def _parameters(base, **assignments):
     )
 
 
-_DIGITS = _parameters(DISCRETE, learning__eta_top="0.1", learning__eta_bottom="0.02")
+_DIGITS = _parameters(
+    DISCRETE, learning__lam="1", learning__eta_top="0.1", learning__eta_bottom="0.02"
+)
 _MNIST = _parameters(DISCRETE, learning__decay="0.6")
 
 PRESETS = {
@@ -77,7 +79,7 @@ PRESETS = {
             "demo",
             "8x8 digits, one fold, a few epochs: the whole chain in a minute",
             "digits",
-            (256, 256),
+            (512, 512),
             5,
             _DIGITS,
         ),
@@ -85,7 +87,7 @@ PRESETS = {
             "digits",
             "8x8 digits, stratified 4-fold cross-validation",
             "digits",
-            (256, 256),
+            (512, 512),
             10,
             _DIGITS,
             folds=4,
@@ -96,7 +98,9 @@ PRESETS = {
             "digits",
             (256, 256),
             10,
-            _parameters(BIOPHYSICAL, learning__eta_top="0.1", learning__eta_bottom="0.02"),
+            _parameters(
+                BIOPHYSICAL, learning__lam="1", learning__eta_top="0.1", learning__eta_bottom="0.02"
+            ),
             folds=4,
         ),
         Experiment(

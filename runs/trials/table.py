@@ -92,9 +92,10 @@ def check_table(table, dataset, n_concepts):
         raise InputError(f"trial table: column 'mask' must be one of {', '.join(MASKS)}.")
     for part, images in (("train", dataset.x_train), ("test", dataset.x_test)):
         rows = table.loc[table["part"] == part, "stimulus"]
-        if len(rows) and (rows.min() < -1 or rows.max() >= len(images)):
+        wrong = rows[(rows < -1) | (rows >= len(images))]
+        if len(wrong):
             raise InputError(
-                f"trial table: stimulus {rows.max()} is not in the {part} part of "
+                f"trial table: stimulus {wrong.iloc[0]} is not in the {part} part of "
                 f"{dataset.name} (0 to {len(images) - 1})."
             )
     driven = table["source"].str.contains("stimulus") & (table["stimulus"] < 0)
