@@ -50,5 +50,16 @@ def equation_set(changes=None):
             raise InputError(
                 f"unknown equation string {name!r}: choose one of {', '.join(sorted(equations))}."
             )
+        if name == "INTEGRATION_ORDER":
+            fits = isinstance(text, list) and all(isinstance(v, str) for v in text)
+        elif name == "ENCODERS":
+            fits = isinstance(text, dict) and text.keys() == equations[name].keys()
+        else:
+            fits = isinstance(text, str)
+        if not fits:
+            raise InputError(
+                f"equations[{name!r}] must be of the same kind as the text that it replaces, a "
+                f"{type(equations[name]).__name__}."
+            )
         equations[name] = text
     return equations

@@ -1,8 +1,9 @@
 """Afferents: cells that turn a stimulus and a concept into spikes.
 
 An afferent of intensity x (0 to 1) fires at x f_max: regularly, with a phase that is drawn
-anew for each trial, or Poisson-like, with probability x f_max dt in each step. Both are pure
-functions of (key, trial, step). A gated relay makes an afferent fire with a pyramidal cell
+anew for each trial, or Poisson-like (Bernoulli: with probability x f_max dt in each step). Both
+are pure functions of (key, draw, step), where `draw` is the number of the trial unless the trial
+table says otherwise. A gated relay makes an afferent fire with a pyramidal cell
 instead: the recalled stimulus re-enters perception, the own percept drives recall.
 """
 
@@ -18,16 +19,15 @@ __all__ = [
 AFFERENT = """
 x           : 1                     # intensity in this trial, 0 to 1
 phase       : 1                     # phase of the regular spike train
-emit        : 1                     # 1 in a step with a spike
+emit        : 1                     # above 0 in a step with a spike
 relayed     : 1                     # spikes that arrived through the relay
 gate        : 1                     # relay open in this trial (0 or 1)
 n_s         : 1                     # spikes of the trial
 r_learn     : 1                     # rate feature at the learning tick, else 0
 learn       : 1 (shared)            # plasticity of the trial under way
 recording   : 1 (shared)            # spikes of the trial under way are kept
-trial       : integer (shared)      # number of the trial under way
-step        : integer (shared)      # time step in the trial
-first_trial : integer (shared, constant)
+draw        : integer (shared)      # what the random numbers of the trial are counted by
+step        : integer (shared)      # time step in the trial, from 1
 n_trials    : integer (shared, constant)  # trials of the chunk
 finished    : integer (shared)      # 1 when all of them are over
 p_step      : 1 (shared, constant)  # f_max dt
@@ -39,13 +39,13 @@ is_concept  : 1 (constant)          # concept afferents, else stimulus afferents
 #: One line each: regular with a phase, and Poisson-like.
 ENCODERS = {
     "regular": """
-step += 1
+step = timestep(t, step_duration) % steps_per_trial + 1
 emit = int(floor(phase + x*p_step*step) > floor(phase + x*p_step*(step - 1))) + relayed
 relayed = 0
 """,
     "poisson": """
-step += 1
-emit = int(hash_uniform(key, trial, step) < x*p_step) + relayed
+step = timestep(t, step_duration) % steps_per_trial + 1
+emit = int(hash_uniform(key, draw, step) < x*p_step) + relayed
 relayed = 0
 """,
 }
@@ -58,16 +58,15 @@ AFFERENT_FEATURE = "r_learn = int(learn > 0)*n_s*count_unit"
 RELAY = "relayed_post += gate_post"
 
 #: `drive` and `control` are the chunk's trial table as timed arrays; the columns of `control`
-#: are learn, record, gate of the concept relay, gate of the stimulus relay.
+#: are learn, record, gate of the concept relay, gate of the stimulus relay, draw.
 START_AFFERENT_TRIAL = """
-trial = first_trial + timestep(t, trial_duration)
+draw = int(control(t, 4))
 finished = stop_simulation(int(timestep(t, trial_duration) >= n_trials))
-step = 0
 learn = control(t, 0)
 recording = control(t, 1)
 x = drive(t, i)
 gate = is_concept*control(t, 2) + (1 - is_concept)*control(t, 3)
-phase = hash_uniform(key, trial, 0)
+phase = hash_uniform(key, draw, 0)
 relayed = 0
 n_s = 0
 r_learn = 0

@@ -24,7 +24,8 @@ __all__ = ["StaggeredExponentialEuler", "staggered"]
 class StaggeredExponentialEuler(StateUpdateMethod):
     """Brian2 state updater: sequential exponential Euler, first order in ``dt``.
 
-    The option ``order`` (list of variable names) says which variable is updated first.
+    The option ``order`` (list of variable names) says which variables are updated first; those
+    that it does not name follow.
     """
 
     def __call__(self, equations, variables=None, method_options=None):
@@ -35,11 +36,12 @@ class StaggeredExponentialEuler(StateUpdateMethod):
             system = get_conditionally_linear_system(equations, variables)
         except ValueError as error:
             raise UnsupportedEquationsException(str(error)) from None
-        order = options["order"] or list(system)
-        if sorted(order) != sorted(system):
+        order = list(options["order"] or [])
+        if len(set(order)) < len(order) or not set(order) <= set(system):
             raise UnsupportedEquationsException(
-                f"'order' must name each of {sorted(system)} once, got {order}."
+                f"'order' must name variables of {sorted(system)}, each at most once, got {order}."
             )
+        order += [name for name in system if name not in order]
         code = []
         for name in order:
             rate, drive = (_without_refractoriness(term) for term in system[name])
@@ -51,6 +53,10 @@ class StaggeredExponentialEuler(StateUpdateMethod):
                 code.append(f"{name} = _decay_{name} * {sympy_to_str(x)}")
             else:
                 steady_state = sp.cancel(sp.together(-drive / rate))
+                if x.name in {symbol.name for symbol in steady_state.free_symbols}:
+                    raise UnsupportedEquationsException(
+                        f"d{name}/dt is not linear in {name}: use another `method`."
+                    )
                 code.append(f"_inf_{name} = {sympy_to_str(steady_state)}")
                 code.append(f"{name} = _inf_{name} + _decay_{name} * ({name} - _inf_{name})")
         return "\n".join(code)

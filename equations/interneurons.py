@@ -1,9 +1,11 @@
 """Interneurons that make learning streaming and local: normaliser and memory.
 
-One *normaliser* (PV-like) per population pools |r|^2, |r^|^2 and r . r^ of its cells. K *memory
-interneurons* (SOM-like) per population hold the apical patterns of the most recent trials in
-fast synapses and inhibit in proportion to their overlap with the present one: they take the
-place of the batch in the ReCo loss (BSD paper, eq. 6); their firing threshold is its
+They are graded: their variables are updated once per trial, at the learning tick, and act on
+plasticity only, never on a membrane. One *normaliser* (in the role of PV cells) per population
+pools |r|^2, |r^|^2 and r . r^ of its cells. K *memory interneurons* (in the role of SOM cells) per
+population hold the apical patterns of the most recent trials in fast synapses, which are used in
+both directions, and inhibit learning in proportion to their overlap with the present pattern: they
+take the place of the batch in the ReCo loss (BSD paper, eq. 6); their firing threshold is its
 rectification.
 """
 
@@ -63,7 +65,7 @@ MEMORY = """
 overlap      : 1                       # mu . h
 c            : 1                       # response, max(0, mu . h)
 slot         : integer (constant)      # 0 .. K-1
-pointer      : integer (shared)        # the slot that the next trial fills
+pointer      : integer                 # the slot that the next trial fills
 n_slots      : integer (shared, constant)
 learn        : 1 (shared)              # plasticity of the trial under way
 population   : integer (constant)      # normaliser of its population
@@ -87,7 +89,7 @@ c8_post = c_pre**8 : 1 (summed)
 c9_post = c_pre**9 : 1 (summed)
 """
 
-#: The strongest memory, as the power mean c9/c8 (at most the maximum, equal to it when one
+#: The strongest memory, as the Lehmer mean c9/c8 (at most the maximum, equal to it when one
 #: memory dominates or all respond alike), against C: learning scales with the missing margin.
 GATE = """
 scale = 1 + gated*(clip((margin - C + c9/(c8 + 1e-12))/margin, 0, 2) - 1)

@@ -2,7 +2,9 @@
 
 Two parameter sets of one model are provided, `DISCRETE` (1 ms steps, the paper's leaky
 integrate-and-fire units as a limit of the compartment equations) and `BIOPHYSICAL`
-(membrane, dendritic and synaptic filters with the usual cortical constants).
+(membrane, dendritic and synaptic filters with time constants in the cortical range). Currents and
+dendritic potentials are not scaled to a real cell in either set: a unit synapse moves a dendrite
+by 100 mV, and there are no reversal potentials.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -106,6 +108,11 @@ class TimingParameters(_Checked):
                 f"timing.duration = {self.duration}: must be at least 2 whole steps of "
                 f"timing.dt = {self.dt}."
             )
+        if float(self.f_max * self.dt) > 1 + 1e-9:
+            raise InputError(
+                f"timing.f_max = {self.f_max}: a cell fires at most once in a step of "
+                f"{self.dt}, choose at most {1 / self.dt}."
+            )
 
     @property
     def steps(self):
@@ -120,7 +127,8 @@ class CellParameters(_Checked):
     section = "cell"
     tau_soma: Quantity = parameter(
         2 / np.log(2) * ms, ms, "C_m/g_L", "membrane time constant of the isolated soma",
-        "paper, eq. 1 (leak 0.5 a step)", bounds=(1e-3, 1e4),
+        "with g_basal = g_leak: half of the potential is left after 1 ms, as in the paper",
+        bounds=(1e-3, 1e4),
     )
     g_leak: Quantity = parameter(
         10 * nS, nS, "g_L", "leak conductance of the soma", bounds=(1e-6, 1e6)
@@ -188,7 +196,8 @@ class EncodingParameters(_Checked):
         20, 1, "n_c", "cells that encode one concept (population code)", bounds=(1, 10_000)
     )
     concept_rate: float = parameter(
-        1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max", bounds=(0, 1)
+        1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max",
+        bounds=(0.01, 1)
     )
 
 
@@ -230,7 +239,8 @@ class LearningParameters(_Checked):
         "learned", 1, "-", "feedback weights onto hidden layers", choices=("learned", "fixed")
     )
     hidden: str = parameter(
-        "learned", 1, "-", "forward weights onto hidden layers", choices=("learned", "frozen")
+        "learned", 1, "-", "all weights onto hidden layers, forward and feedback",
+        choices=("learned", "frozen"),
     )
     top_rule: str = parameter(
         "delta", 1, "-", "rule of the output cells: delta rule on spikes, softmax cross-entropy on "
@@ -262,7 +272,8 @@ class LearningParameters(_Checked):
         1.0, 1, "g_0", "the same for the synapses of output and recalled stimulus", bounds=(0, 1e3)
     )
     decay: float = parameter(
-        0.7, 1, "-", "factor on all learning rates after each epoch", bounds=(1e-3, 1)
+        0.7, 1, "-", "factor on all learning rates after each epoch (used by experiments, in the "
+        "column `learn` of the trial table)", bounds=(1e-3, 1),
     )
 
 
@@ -319,6 +330,13 @@ def unknown_key(key, known):
     """An `InputError` that suggests the nearest known names."""
     import difflib
 
+    symbols = {
+        entry.metadata["symbol"]: f"{section.section}.{entry.name}"
+        for section in (TimingParameters, CellParameters, EncodingParameters, LearningParameters)
+        for entry in fields(section)
+    }
+    if key.rpartition(".")[2] in symbols:
+        return InputError(f"unknown parameter {key!r}: {symbols[key.rpartition('.')[2]]} is meant?")
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     near = near or [k for k in known if k.endswith("." + key.rpartition(".")[2])]
     hint = f"did you mean {' or '.join(near)}?" if near else "`bsd show NAME` lists them."

@@ -6,9 +6,12 @@ local error of the streaming ReCo rule is
 
     delta_k = psi_k [ 2 (1 - C) (h^_k - C h_k) - (2 lambda / K) sum_m c_m (mu_mk - c_m h_k) ],
 
-at frozen weights -n times the gradient of the present trial's row of the ReCo loss (BSD paper,
-eq. 6) with the K memories as its negatives. The delta rule psi_k (r^_k - r_k) serves where the
-partner is an afferent. Weights change by dw_jk = eta r_j delta_k.
+at frozen weights -n psi_k times the gradient of the present trial's row of the ReCo loss (BSD
+paper, eq. 6) with the K memories as its negatives. Margin gating (on by default) multiplies both
+terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`. Where the
+partner is an afferent, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
+an asymmetry b_k that differs between the cells of one concept. Weights change by
+dw_jk = eta r_j delta_k, times the trial's factor `learn`, and stay within -w_max to w_max.
 """
 
 __all__ = [

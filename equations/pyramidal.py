@@ -1,8 +1,10 @@
 """The pyramidal cell: soma, basal and apical dendrite, as Brian2 equations.
 
 Type-1 (forward) and type-2 (backward) cells have the same equations. The basal dendrite
-drives the soma, the apical dendrite receives the partner pathway and guides plasticity; with
-g_as > 0 it also amplifies the soma. Form of the cell: Urbanczik & Senn (2014), Sacramento et
+drives the soma, the apical dendrite receives the partner pathway and guides plasticity. With
+g_as > 0 the soma also receives g_as (v_a - v_s): depolarising when the partner fires, a leak when
+it is silent; the partner pathway then reaches the soma, so a decision made while the concept is
+shown is no perception. Form of the cell: Urbanczik & Senn (2014), Sacramento et
 al. (2018); role of the compartments: BSD paper, section 3.2.
 """
 

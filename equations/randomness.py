@@ -88,6 +88,3 @@ hash_uniform = Function(
 )
 hash_uniform.implementations.add_implementation("numpy", uniform)
 hash_uniform.implementations.add_implementation("cpp", _CPP)
-hash_uniform.implementations.add_implementation(
-    "cuda", _CPP.replace("static inline", "static __host__ __device__ inline")
-)

@@ -5,6 +5,8 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import re
+
 import numpy as np
 from brian2 import (
     BrianLogger,
@@ -14,9 +16,11 @@ from brian2 import (
     StateMonitor,
     Synapses,
     TimedArray,
+    get_dimensions,
     linked_var,
     prefs,
 )
+from brian2.equations.equations import DIFFERENTIAL_EQUATION
 
 from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
@@ -28,8 +32,11 @@ from bsd.networks.stopping import stop_simulation
 
 __all__ = ["CONTROL_COLUMNS", "BidirectionalNetwork", "BrianObjects"]
 
+#: Given with every chunk of trials.
+_RUN_TIME = ("afferents.n_trials",)
+
 #: Columns of the timed array `control`, one row per trial.
-CONTROL_COLUMNS = ("learn", "record", "percept_to_concept", "recall_to_stimulus")
+CONTROL_COLUMNS = ("learn", "record", "percept_to_concept", "recall_to_stimulus", "draw")
 
 
 class BrianObjects:
@@ -78,6 +85,9 @@ class BidirectionalNetwork:
     precision : {'float32', 'float64'}
     equations : dict of str to str, optional
         Equation strings that replace those of `bsd.equations` by name.
+    values : dict of str to Quantity or array, optional
+        Values of constants that the changed equations add, ``"group.variable"`` to value, for
+        example ``{"cells.tau_w": 30*ms}``; new values compile nothing.
 
     Raises
     ------
@@ -95,16 +105,22 @@ class BidirectionalNetwork:
         capacity=1000,
         precision="float32",
         equations=None,
+        values=None,
     ):
         if projection not in ("dense", "synapses"):
             raise InputError(f"projection = {projection!r}: choose 'dense' or 'synapses'.")
         if precision not in ("float32", "float64"):
             raise InputError(f"precision = {precision!r}: choose 'float32' or 'float64'.")
-        if int(capacity) != capacity or capacity < 1:
+        if not isinstance(capacity, (int, np.integer)) or capacity < 1:
             raise InputError(f"capacity = {capacity}: a positive whole number is needed.")
-        layers = list(layers)
-        if not layers:
-            raise InputError("layers = []: give stimulus, hidden layers and number of concepts.")
+        layers = list(layers) if isinstance(layers, (list, tuple, np.ndarray)) else [layers]
+        if len(layers) < 3 or not all(
+            isinstance(n, (int, np.integer)) and n > 0 for n in layers
+        ):
+            raise InputError(
+                f"layers = {layers}: give the cells of the stimulus, at least one hidden width and "
+                "the number of concepts, each a positive whole number."
+            )
         self.n_concepts = layers[-1]
         sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
         self.layout = Layout(sizes, replicas)
@@ -112,7 +128,9 @@ class BidirectionalNetwork:
         self.projection = projection
         self.capacity = int(capacity)
         self.precision = precision
+        self.changed_equations = dict(equations or {})
         self.equations = equation_set(equations)
+        self.extra_values = dict(values or {})
         fixed = sorted({"PROPAGATE", "LEARN"} & set(equations or {}))
         if fixed and projection == "dense":
             raise InputError(
@@ -189,7 +207,8 @@ class BidirectionalNetwork:
             `control` (TimedArrays); `dense` (DenseProjection by Synapses name).
         """
         prefs.core.default_float_dtype = getattr(np, self.precision)
-        for known in ("no_refractory", "synapses_dt_mismatch"):  # both are meant
+        # the first two are meant; objects may also be made only to be described
+        for known in ("no_refractory", "synapses_dt_mismatch", "unused_brian_object"):
             BrianLogger.suppress_name(known)
         objects = BrianObjects()
         self._create_afferents(objects)
@@ -199,7 +218,44 @@ class BidirectionalNetwork:
         self._create_apical(objects)
         self._create_learning(objects)
         self._create_monitors(objects)
+        self._check_additions(objects)
         return objects
+
+    def _check_additions(self, objects):
+        """Refuse what a changed equation adds without a value or a start of the trial."""
+        given = {*self.values(), *self.initial_state(0), *self.encoder_keys(0), *_RUN_TIME}
+        for group in (objects.afferents, objects.cells, objects.normaliser, objects.memory):
+            wiring = self._wiring[group.name]
+            for equation in group.equations.values():
+                name = f"{group.name}.{equation.varname}"
+                if name in self.extra_values:
+                    unit = group.variables[equation.varname].dim
+                    if get_dimensions(self.extra_values[name]) != unit:
+                        raise InputError(
+                            f"values[{name!r}] = {self.extra_values[name]}: the equations give it "
+                            f"the unit {equation.unit}."
+                        )
+                if "constant" in equation.flags and not (
+                    name in given or equation.varname in wiring
+                ):
+                    raise InputError(
+                        f"the constant {equation.varname} of {group.name} has no value: give it as "
+                        f"values={{{name!r}: ...}}."
+                    )
+                reset = rf"^\s*{equation.varname}\s*="
+                if (
+                    group is objects.cells
+                    and equation.type == DIFFERENTIAL_EQUATION
+                    and not re.search(reset, self.equations["START_TRIAL"], re.MULTILINE)
+                ):
+                    raise InputError(
+                        f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
+                        f"'{equation.varname} = ...' to equations['START_TRIAL']."
+                    )
+        known = {f"{name}.{v}" for name in self._wiring for v in getattr(objects, name).variables}
+        for name in self.extra_values:
+            if name not in known:
+                raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
 
     def _create_afferents(self, objects):
         layout, eqs, timing = self.layout, self.equations, self.parameters.timing
@@ -216,6 +272,19 @@ class BidirectionalNetwork:
             "hash_uniform": hash_uniform,
             "stop_simulation": stop_simulation,
             "trial_duration": timing.duration,
+            "step_duration": timing.dt,
+            "steps_per_trial": timing.steps,
+        }
+        self._wiring = {
+            "afferents": {
+                "target_start", "target_stop", "first_synapse", "partner", "paired", "is_concept",
+            },
+            "cells": {
+                "target_start", "target_stop", "first_synapse", "partner", "paired", "population",
+                "partner_cell",
+            },
+            "normaliser": set(),
+            "memory": {"slot", "population", "target_start", "target_stop"},
         }
         wiring = """
         target_start  : integer (constant)
@@ -548,6 +617,7 @@ class BidirectionalNetwork:
         if learning.top_rule == "softmax":
             rules["softmax"] = lambda q: q.name == top
             values["cells.beta"] = learning.softmax_gain
+        values.update({name: np.asarray(v) for name, v in self.extra_values.items()})
         for name, rule in rules.items():
             values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
         values["cells.eta"] = layout.per_cell(self._learning_rate)
@@ -607,7 +677,7 @@ class BidirectionalNetwork:
             "afferent_basal.w": weights["afferent_basal"],
             "cortical_basal.w": weights["cortical_basal"],
             "memory_pattern.mu": np.zeros(memories * slots),
-            "memory.pointer": np.zeros(1, dtype=np.int32),
+            "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
         }
 
     def _seed_words(self, seed, replica):

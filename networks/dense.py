@@ -7,9 +7,9 @@ module gives them to the equations as two functions of the postsynaptic cell,
     drive(i)   sum of w over the presynaptic cells that fired in this step,
     update(i)  applies the learning rule to the synapses of cell i, returns how many changed,
 
-with a NumPy, a C++ and a CUDA implementation. The weights stay in the Synapses object.
-Each function declares what it reads and writes (`Reads`/`writes` are lists of variables of the
-presynaptic cell, the postsynaptic cell and the synapse), for an audit of locality.
+with a NumPy and a C++ implementation. The weights stay in the Synapses object. `reads` and
+`writes` declare which variables of the presynaptic cell, the postsynaptic cell and the synapse
+each function touches.
 """
 
 import numpy as np
@@ -48,10 +48,10 @@ class DenseProjection:
         self.synapses = synapses
         self.source = synapses.source
         self.target = synapses.target
-        self.drive = self._function("drive", self._drive_numpy, _DRIVE_CPP, _DRIVE_CUDA)
-        self.update = self._function("update", self._update_numpy, _UPDATE_CPP, _UPDATE_CUDA)
+        self.drive = self._function("drive", self._drive_numpy, _DRIVE_CPP)
+        self.update = self._function("update", self._update_numpy, _UPDATE_CPP)
 
-    def _function(self, name, numpy_version, cpp, cuda):
+    def _function(self, name, numpy_version, cpp):
         function = Function(
             numpy_version,
             arg_units=[1],
@@ -62,13 +62,12 @@ class DenseProjection:
         )
         full_name = f"{self.synapses.name}_{name}"
         function.implementations.add_implementation("numpy", numpy_version)
-        for target, code in (("cpp", cpp), ("cuda", cuda)):
-            function.implementations.add_dynamic_implementation(
-                target,
-                code=lambda owner, code=code: self._render(code, full_name),
-                namespace=lambda owner: {},
-                name=full_name,
-            )
+        function.implementations.add_dynamic_implementation(
+            "cpp",
+            code=lambda owner: self._render(cpp, full_name),
+            namespace=lambda owner: {},
+            name=full_name,
+        )
         return function
 
     def _render(self, code, name):
@@ -147,6 +146,11 @@ static inline @REAL@ @NAME@(const int32_t i)
         {
             const int32_t cell = @SPIKES@[s];
             const int32_t start = @START@[cell], length = @STOP@[cell] - start;
+            if (length == 0)
+            {
+                s++;
+                continue;
+            }
             @REAL@* __restrict out = drive.data() + start;
             const @REAL@* __restrict a = w + @FIRST@[cell];
             if (s + 3 < n && @START@[@SPIKES@[s + 3]] == start
@@ -211,6 +215,3 @@ static inline @REAL@ @NAME@(const int32_t i)
     return changed[i];
 }
 """
-
-_DRIVE_CUDA = ""
-_UPDATE_CUDA = ""

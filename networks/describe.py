@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import pandas as pd
-from brian2 import BrianLogger, EventMonitor, NeuronGroup, StateMonitor, Synapses, prefs, set_device
+from brian2 import EventMonitor, NeuronGroup, StateMonitor, Synapses, prefs, set_device
 from brian2.devices.device import reset_device
 from brian2.equations.equations import INTEGER, EquationError, Equations
 from brian2.groups.group import CodeRunner
@@ -86,7 +86,6 @@ def describe(network):
         equations = _equations(network, objects, brian_network)
         schedule = _schedule(brian_network)
         del objects, brian_network
-        BrianLogger.suppress_name("unused_brian_object")  # they were made to be read, not run
         gc.collect()
     return ModelDescription(
         summary=_summary(network),

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bsd.equations.errors import InputError
 
@@ -22,6 +24,9 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 
+#: An exported program holds all of its trials at once.
+MAX_EXPORT_GB = 4
+
 Name = Annotated[str, typer.Argument(help="Experiment, see `bsd list`.")]
 Set = Annotated[
     list[str] | None,
@@ -32,7 +37,12 @@ Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimu
 
 
 def main():
-    """Entry point: user errors become one line and exit code 2."""
+    """Entry point: user errors become one line and exit code 2, failures one and exit code 1."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     try:
         app(standalone_mode=False)
     except (InputError, typer.BadParameter) as error:
@@ -40,17 +50,21 @@ def main():
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.print("[yellow]interrupted[/]: go on with the same command and --resume")
+        hint = ": go on with the same command and --resume" if "run" in sys.argv[1:2] else ""
+        console.print(f"[yellow]interrupted[/]{hint}")
         sys.exit(130)
+    except (RuntimeError, OSError, MemoryError) as error:
+        _fail(str(error) or "out of memory: use smaller --layers", code=1)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")):
             _fail(error.format_message() if hasattr(error, "format_message") else str(error))
         raise
 
 
-def _fail(text):
-    console.print(f"[red]error:[/] {' '.join(text.split())}", highlight=False, soft_wrap=True)
-    sys.exit(2)
+def _fail(text, code=2):
+    line = Text.assemble(("error: ", "red"), " ".join(text.split()))
+    console.print(line, highlight=False, soft_wrap=True)
+    sys.exit(code)
 
 
 def _changed(name, assignments, layers, epochs):
@@ -102,8 +116,11 @@ def run(
         )
     summary = summarise(metrics, out)
     if len(metrics) > 1:
-        metrics.to_csv(out / "runs.csv", index=False)
-        (out / "metrics.json").write_text(json.dumps(summary, indent=1))
+        from bsd.runs.engine.store import write_atomically
+
+        table = metrics.to_csv(index=False)
+        for file, text in (("runs.csv", table), ("metrics.json", json.dumps(summary, indent=1))):
+            write_atomically(out / file, lambda f, text=text: f.write(text.encode()))
     reports = _reports(metrics)
     _show_summary(summary, metrics, reports)
     if as_json:
@@ -126,7 +143,7 @@ def summarise(metrics, out):
     first = metrics.iloc[0]
     by_seed = metrics.groupby("seed")["accuracy"].mean()
     mean = {
-        key: float(metrics[key].mean())
+        key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
             "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
             "ms_per_trial",
@@ -153,8 +170,11 @@ def summarise(metrics, out):
 def _reports(metrics):
     from bsd.analysis.report import write_report
 
-    with console.status("drawing figures, writing the report"):
+    console.print("drawing figures, writing the report")
+    try:
         return [write_report(folder) for folder in metrics["out"]]
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _show_summary(summary, metrics, reports):
@@ -196,12 +216,15 @@ def list_():
 @app.command()
 def show(name: Name, set_: Set = None, layers: Layers = None):
     """The model of an experiment: populations, projections, equations, parameters."""
-    from bsd.networks.describe import describe
+    from bsd.networks import BidirectionalNetwork, describe
     from bsd.runs.cli.show import render_description
-    from bsd.runs.experiments.run import build_network, load_data
+    from bsd.runs.data import available
 
     chosen = _changed(name, set_, layers, None)
-    render_description(describe(build_network(chosen, load_data(chosen, 0))), Console())
+    data_set = available().set_index("name").loc[chosen.data]  # the images need not be here
+    height, width = map(int, data_set["shape"].split("x"))
+    sizes = [height * width, *chosen.hidden, int(data_set["classes"])]
+    render_description(describe(BidirectionalNetwork(sizes, chosen.parameters)), Console())
 
 
 @app.command()
@@ -234,12 +257,21 @@ def export(
     from bsd.runs.engine.export import export_cpp
     from bsd.runs.experiments.run import build_network, experiment_table, load_data
 
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give a whole number that is not negative.")
     if device != "cpp":
         raise InputError(f"--device {device}: export writes C++ projects, use --device cpp.")
     chosen = _changed(name, set_, layers, epochs)
     dataset = load_data(chosen, 0)
     table = experiment_table(chosen, dataset, seed)
     network = build_network(chosen, dataset, capacity=len(table))
+    layout = network.layout
+    gigabytes = len(table) * (8 * layout.n_cells + 12 * layout.n_afferents) / 1e9
+    if gigabytes > MAX_EXPORT_GB:
+        raise InputError(
+            f"export: {len(table)} trials in one program would take about {gigabytes:.0f} GB of "
+            f"memory (at most {MAX_EXPORT_GB}): use fewer with --epochs, or `bsd run`."
+        )
     folder = export_cpp(network, dataset, table, out, seed)
     Console().print(f"{folder}: build and run it with make -C {folder} run", soft_wrap=True)
 

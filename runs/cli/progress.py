@@ -6,14 +6,21 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 __all__ = ["RunProgress"]
 
 STAGES = {"generate": "generating code", "compile": "compiling", "run": "trials"}
+
+
+class _Rate(ProgressColumn):
+    def render(self, task):
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
 
 class RunProgress:
@@ -38,6 +45,7 @@ class RunProgress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                _Rate(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[text]}"),
@@ -72,7 +80,9 @@ class RunProgress:
         if done >= total:
             self._said[(*key, "end")] = True
         rate = done / (now - start) if now > start and done else 0
-        left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
+        left = ""
+        if rate and done < total:
+            left = f", {rate:.0f}/s, {(total - done) / rate:.0f} s left"
         self._console.print(
             f"{label} {int(done)}/{total}{left} {text}".rstrip(), highlight=False, soft_wrap=True
         )

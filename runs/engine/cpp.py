@@ -18,6 +18,7 @@ from platformdirs import user_cache_dir
 import bsd.equations
 import bsd.networks
 from bsd.equations.errors import InputError
+from bsd.runs.engine.equation_errors import explained
 from bsd.runs.engine.variables import OUTPUTS, STATE, TWO_DIMENSIONAL, check_inputs, input_specs
 
 __all__ = ["CppSimulator", "cache_directory", "generate", "structure_key"]
@@ -33,7 +34,8 @@ def cache_directory():
 
 def structure_key(network):
     """Name of a compiled network: a hash of everything that goes into its code."""
-    sources = {}
+    here = Path(__file__).parent
+    sources = {name: (here / name).read_text() for name in ("cpp.py", "variables.py")}
     for package in (bsd.equations, bsd.networks):
         for file in sorted(Path(package.__path__[0]).glob("*.py")):
             if file.name != "describe.py":
@@ -60,8 +62,11 @@ def _compiler():
 
 
 def _compiler_version():
-    run = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=True)
-    return run.stdout.splitlines()[0]
+    """Version, and what -march=native means on this processor."""
+    command = [_compiler(), "-march=native", "-Q", "--help=target"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=True)
+    return version.stdout.splitlines()[0] + run.stdout
 
 
 def generate(network, directory):
@@ -79,11 +84,13 @@ def generate(network, directory):
         Manifest: inputs (size, dtype) and outputs (file, dtype, row length) of the program.
     """
     before = prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype
+    threads = prefs.devices.cpp_standalone.openmp_threads
     set_device("cpp_standalone", build_on_run=False)
     device = get_device()
     device.reinit()
     device.activate(build_on_run=False)
     prefs.codegen.cpp.extra_compile_args_gcc = FLAGS
+    prefs.devices.cpp_standalone.openmp_threads = 0
     try:
         objects = network.create()
         brian_network = objects.network()
@@ -100,6 +107,7 @@ def generate(network, directory):
         device.reinit()
         reset_device()
         prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype = before
+        prefs.devices.cpp_standalone.openmp_threads = threads
 
 
 def _manifest(network, objects, device):
@@ -170,11 +178,16 @@ class CppSimulator:
             ) from None
         try:
             progress("generate", 0, 1)
-            manifest = generate(self.network, scratch)
+            with explained(self.network):
+                manifest = generate(self.network, scratch)
             make(scratch, lambda done, total: progress("compile", done, total))
             (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1))
-            if not self.folder.exists():
+            try:
                 scratch.rename(self.folder)
+            except OSError:  # another process was faster, or a damaged folder is in the way
+                if not (self.folder / "manifest.json").exists():
+                    shutil.rmtree(self.folder)
+                    scratch.rename(self.folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -204,21 +217,23 @@ class CppSimulator:
                 arguments.append(f"{name}={file}")
             results = scratch / "results"
             results.mkdir()
-            self._execute(["./main", "--results_dir", f"{results}/", *arguments], progress)
+            with open(scratch / "errors.txt", "w+") as errors:
+                command = ["./main", "--results_dir", f"{results}/", *arguments]
+                self._execute(command, errors, progress)
             outputs = {
                 name: read_output(results, spec)
                 for name, spec in self.manifest["outputs"].items()
             }
         return trim(outputs, n_trials, self.network.parameters.timing.steps)
 
-    def _execute(self, command, progress):
+    def _execute(self, command, errors, progress):
         start = time.perf_counter()
         self.create_s = 0.0
         process = subprocess.Popen(
             command,
             cwd=self.folder,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             text=True,
             start_new_session=True,
         )
@@ -229,7 +244,6 @@ class CppSimulator:
                 self.create_s = self.create_s or time.perf_counter() - start
                 if progress:
                     progress(float(line.split()[1]) * (self.network.capacity + 1))
-            errors = process.stderr.read()
             _, status, usage = os.wait4(process.pid, 0)
             code = process.returncode = os.waitstatus_to_exitcode(status)
             self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
@@ -237,9 +251,11 @@ class CppSimulator:
             process.kill()
             process.wait()
             raise
-        if code != 0 or errors.strip():
+        errors.seek(0)
+        said = errors.read().strip()
+        if code != 0 or said:
             raise RuntimeError(
-                f"the compiled simulation failed (exit code {code}): {errors.strip()[-500:]}"
+                f"the compiled simulation failed (exit code {code}): {said[-500:]}"
             )
 
 
@@ -250,13 +266,13 @@ def read_output(results, spec):
 
 
 def make(folder, progress):
-    """Compile a generated project, two files at a time or as many as there are cores."""
+    """Compile a generated project, as many files at a time as there are cores."""
     compiler = _compiler()
     (folder / "make.deps").touch()  # the sources are new: nothing to depend on
     total = len(list(folder.glob("**/*.cpp"))) + 1
     log, done = [], 0
     process = subprocess.Popen(
-        ["make", f"-j{os.cpu_count()}", f"CXX={compiler}", "-o", "make.deps"],
+        ["make", f"-j{len(os.sched_getaffinity(0))}", f"CXX={compiler}", "-o", "make.deps"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

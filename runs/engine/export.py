@@ -37,7 +37,6 @@ _MEANINGS = {
     "cortical_basal.w": "weights from pyramidal cells at the end",
     "memory_pattern.mu": "patterns held by the memory interneurons at the end",
     "memory.pointer": "memory slot that the next trial would fill",
-    "cells.excitability": "excitability of each cell at the end (V)",
 }
 
 

@@ -20,19 +20,20 @@ class Recording:
     ----------
     trials : DataFrame
         The trial table with the columns percept, correct, percept_voltage, correct_voltage;
-        -1 is a tie or silence, which count as wrong; nothing is correct or wrong (NA) in trials
-        in which nothing drives the forward network.
+        -1 is a tie or silence, which count as wrong. A decision is neither right nor wrong (NA)
+        in trials without a concept, without a drive of the forward network, or, with
+        ``cell.g_apical`` above 0, with a drive of the output cells' apical dendrites.
     counts : DataFrame
         Spikes per trial and population.
     cosines : DataFrame
         C per trial and layer of trials in which both pathways were driven.
     cell_counts : DataFrame
-        Spikes per trial and cell, of recorded and of recall trials.
+        Spikes per trial and cell, of the trials whose ``record`` is set.
     spikes, voltages : DataFrame
         Of the trials whose ``record`` is set.
     recalled : DataFrame
-        Rate (0 to 1) and mean basal drive of each recalled pixel, of trials in which the
-        backward network was driven without plasticity.
+        Rate (in units of f_max) and mean basal drive (in units of R_b I_u) of each recalled
+        pixel, of trials in which the backward network was driven without plasticity.
     """
 
     trials: pd.DataFrame
@@ -81,13 +82,18 @@ def _decisions(network, table, outputs):
     encodings = network.encoding_matrix()
     trials = table.copy()
     perceived = table["source"].str.contains("stimulus|recall").to_numpy()
+    # the concept afferents reach the output cells' somata through their apical dendrites
+    told = table["source"].str.contains("concept|percept").to_numpy()
+    judged = perceived & (table["concept"] >= 0).to_numpy()
+    if float(network.parameters.cell.g_apical) > 0:
+        judged &= ~told
     for suffix, name in (("", "trial_cells.n_s"), ("_voltage", "trial_cells.u")):
         values = outputs[name]
         percept = np.where(perceived, decide(values[:, top.cells], encodings), -1)
         trials[f"percept{suffix}"] = percept
         right = pd.array(percept == table["concept"].to_numpy(), dtype="boolean")
         right[percept < 0] = False
-        right[~perceived] = pd.NA
+        right[~judged] = pd.NA
         trials[f"correct{suffix}"] = right
     return trials
 
@@ -148,7 +154,7 @@ def _cosines(network, table, outputs):
 
 
 def _cell_counts(network, table, outputs):
-    kept = np.flatnonzero(table["record"].astype(bool) | (table["phase"] == "recall"))
+    kept = np.flatnonzero(table["record"])
     frames = []
     for population, counts in _populations(network, outputs):
         chosen = counts[kept]
@@ -230,8 +236,7 @@ def _recalled(network, table, outputs):
     bottom = network.layout.population("B0")
     timing = network.parameters.timing
     kept = np.flatnonzero(
-        table["source"].str.contains("concept|percept").to_numpy() & (table["learn"] == 0)
-        & (table["phase"] != "align")
+        table["source"].str.contains("concept|percept") & (table["learn"] == 0)
     )
     most = float(timing.duration * timing.f_max)
     return pd.DataFrame(

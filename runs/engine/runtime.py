@@ -1,11 +1,14 @@
 """The runtime device: NumPy inside this Python process, for tests and for looking inside."""
 
+from contextlib import contextmanager
+
 import brian2
 import numpy as np
 from brian2 import prefs
 from brian2.devices.device import reset_device
 
 from bsd.runs.engine.cpp import trim
+from bsd.runs.engine.equation_errors import explained
 from bsd.runs.engine.variables import OUTPUTS, STATE, TWO_DIMENSIONAL, check_inputs, input_specs
 
 __all__ = ["RuntimeSimulator"]
@@ -27,11 +30,10 @@ class RuntimeSimulator:
         self.specs = input_specs(network)
         self.build_s = 0.0
         self.create_s = self.peak_mb = 0.0  # part of this Python process
-        reset_device()
-        prefs.codegen.target = "numpy"
-        self.objects = network.create()
-        self._brian_network = self.objects.network()
-        self._brian_network.store()
+        with _numpy(), explained(network):
+            self.objects = network.create()
+            self._brian_network = self.objects.network()
+            self._brian_network.store()
 
     def run(self, inputs, n_trials, progress=None):
         """Simulate a chunk; parameters and result as for `CppSimulator.run`."""
@@ -51,12 +53,14 @@ class RuntimeSimulator:
             if progress:
                 progress(completed * n_trials)
 
-        self._brian_network.run(
-            n_trials * timing.duration + timing.dt,
-            namespace={},
-            report=report,
-            report_period=0.5 * brian2.second,
-        )
+        # Brian2 looks for values above 1e50, which a float32 cannot hold
+        with _numpy(), explained(self.network), np.errstate(over="ignore"):
+            self._brian_network.run(
+                n_trials * timing.duration + timing.dt,
+                namespace={},
+                report=report,
+                report_period=0.5 * brian2.second,
+            )
         outputs = {}
         for name in OUTPUTS + STATE:
             owner, variable = name.split(".")
@@ -65,3 +69,15 @@ class RuntimeSimulator:
                 value = value.reshape(-1, value.shape[-1])
             outputs[name] = np.atleast_1d(value)
         return trim(outputs, n_trials, timing.steps)
+
+
+@contextmanager
+def _numpy():
+    """The runtime device with NumPy code; preferences are the user's again afterwards."""
+    reset_device()
+    before = prefs.codegen.target, prefs.core.default_float_dtype
+    prefs.codegen.target = "numpy"
+    try:
+        yield
+    finally:
+        prefs.codegen.target, prefs.core.default_float_dtype = before

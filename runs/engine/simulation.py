@@ -42,6 +42,11 @@ class Simulation:
 
     def __init__(self, network, dataset, device="cpp", seed=0, progress=None):
         check_dataset(network, dataset)
+        if network.layout.replicas > 1:
+            raise InputError(
+                f"replicas = {network.layout.replicas}: trial tables drive one network so far, use "
+                "replicas=1 and several seeds."
+            )
         self.network = network
         self.dataset = dataset
         self.simulator = simulator(network, device, progress)
@@ -161,20 +166,12 @@ def trial_inputs(network, dataset, table, seed):
     dict of str to ndarray or int
         Keys ``"object.variable"``.
 
-    Raises
-    ------
-    InputError
-        If trials are not numbered one by one.
     """
-    numbers = table["trial"].to_numpy()
-    if (np.diff(numbers) != 1).any():
-        raise InputError("trial table: trials must be numbered without gaps.")
     drive, control = trial_arrays(table, dataset, network, seed)
     return {
         "drive.values": drive,
         "control.values": control,
         "afferents.n_trials": len(table),
-        "afferents.first_trial": numbers[0],
     }
 
 

@@ -56,6 +56,7 @@ class ResultsFolder:
         self.path = Path(path)
         self.parts = self.path / "parts"
         self.config = config
+        self._resume = resume
         known = (self.path / "config.yaml").exists()
         try:
             if self.path.exists() and any(self.path.iterdir()) and not known:
@@ -64,18 +65,22 @@ class ResultsFolder:
                 )
             if resume:
                 self._check_same(known)
-            else:
-                shutil.rmtree(self.parts, ignore_errors=True)
-                for name in ("checkpoint.npz", "metrics.json", "report.html"):
-                    (self.path / name).unlink(missing_ok=True)
-            self.parts.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                self.path / "config.yaml", lambda file: _dump_yaml(config, file)
-            )
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / ".writable", lambda file: None)
+            (self.path / ".writable").unlink()
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.path} ({error.strerror}): choose another folder with --out."
             ) from None
+
+    def begin(self):
+        """Make room for the run: files of an earlier one go, unless it is resumed."""
+        if not self._resume:
+            shutil.rmtree(self.parts, ignore_errors=True)
+            for name in ("checkpoint.npz", "metrics.json", "report.html"):
+                (self.path / name).unlink(missing_ok=True)
+        self.parts.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "config.yaml", lambda file: _dump_yaml(self.config, file))
 
     def _check_same(self, known):
         if not known:
@@ -95,34 +100,49 @@ class ResultsFolder:
         return (self.path / "metrics.json").exists()
 
     def load_checkpoint(self):
-        """Chunks done and state of the last checkpoint, or ``(0, None, 0.0)``.
+        """Chunks done, state and times at the last checkpoint, or ``(0, None, {})``.
 
         Returns
         -------
         chunks : int
         state : dict of str to ndarray, or None
-        run_s : float
-            Seconds simulated so far.
+        times : dict of str to float
+            What `save_chunk` was given.
         """
         file = self.path / "checkpoint.npz"
-        if not file.exists():
-            return 0, None, 0.0
+        if not self._resume or not file.exists():
+            return 0, None, {}
         try:
             with np.load(file, allow_pickle=False) as data:
                 state = {k: data[k] for k in data.files if not k.startswith("_")}
-                return int(data["_chunks"]), state, float(data["_run_s"])
+                times = {
+                    k.removeprefix("_time_"): float(data[k])
+                    for k in data.files
+                    if k.startswith("_time_")
+                }
+                return int(data["_chunks"]), state, times
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise InputError(
                 f"{file} is damaged ({error}): start anew without --resume."
             ) from None
 
-    def save_chunk(self, number, frames, state, run_s):
-        """Keep the frames of a chunk, then the checkpoint that says so."""
+    def save_chunk(self, number, frames, state, times):
+        """Keep the frames of a chunk, then the checkpoint that says so.
+
+        Parameters
+        ----------
+        number : int
+        frames : dict of str to DataFrame
+        state : dict of str to ndarray
+        times : dict of str to float
+            Seconds spent so far, by what.
+        """
         for name, frame in frames.items():
             if len(frame):
                 part = self.parts / f"{name}-{number:06d}.parquet"
                 write_atomically(part, lambda file, frame=frame: frame.to_parquet(file))
-        arrays = {**state, "_chunks": np.int64(number + 1), "_run_s": np.float64(run_s)}
+        arrays = {**state, "_chunks": np.int64(number + 1)}
+        arrays |= {f"_time_{name}": np.float64(value) for name, value in times.items()}
         write_atomically(self.path / "checkpoint.npz", lambda file: np.savez(file, **arrays))
 
     def frame(self, name, chunks):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bsd.networks import CONTROL_COLUMNS
+
 __all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs"]
 
 #: Variables that a chunk of trials hands on to the next.
@@ -45,13 +47,13 @@ def input_specs(network):
     for name, value in {**network.values(), **network.initial_state(0)}.items():
         kind = integer if np.asarray(value).dtype.kind == "i" else real
         specs[name] = (np.size(value), kind)
-    for name in ("memory.n_slots", "afferents.n_trials", "afferents.first_trial"):
+    for name in ("memory.n_slots", "afferents.n_trials"):
         specs[name] = (1, integer)
     specs["normaliser.K"] = (1, real)
     specs["afferents.key"] = (network.layout.n_afferents, integer)
     rows = network.capacity + 1
     specs["drive.values"] = (rows * network.layout.n_afferents, np.dtype(np.float64))
-    specs["control.values"] = (rows * 4, np.dtype(np.float64))
+    specs["control.values"] = (rows * len(CONTROL_COLUMNS), np.dtype(np.float64))
     return specs
 
 

@@ -1,10 +1,11 @@
 """Run an experiment: train, test, align, recall; keep everything in a results folder."""
 
-import concurrent.futures
+import functools
 import json
 import multiprocessing
 import os
 import platform
+import queue
 import resource
 import signal
 import subprocess
@@ -125,17 +126,18 @@ def run_experiment(
     config = configuration(experiment, network, seed, fold, device)
     folder = ResultsFolder(out, config, resume)
     if resume and folder.finished:
-        raise InputError(f"{folder.path} is finished: nothing to resume.")
+        return json.loads((folder.path / "metrics.json").read_text())
     started = datetime.now(UTC)
     simulation = Simulation(
         network, dataset, device, seed,
         progress=lambda stage, done, total: progress(stage, done, total, ""),
     )
+    folder.begin()
     pieces = cut(table, network.capacity)
-    done, state, run_s = folder.load_checkpoint()
+    done, state, times = folder.load_checkpoint()
+    times = {"run": 0.0, "train": 0.0, "trained": 0.0} | times
     if state is not None:
         simulation.restore(state)
-    train_s = train_trials = 0
     right = None
     for number in range(done, len(pieces)):
         first, last = pieces[number]
@@ -146,12 +148,14 @@ def run_experiment(
             chunk,
             lambda n, first=first, text=text: progress("run", first + n, len(table), text),
         )
+        spent = simulation.run_s - before
+        times["run"] += spent
         if chunk["phase"].iloc[0] == "train":
-            train_s += simulation.run_s - before
-            train_trials += len(chunk)
-            right = recording.trials["correct"].mean()
+            times["train"] += spent
+            times["trained"] += len(chunk)
+            right = recording.trials["correct"].astype(float).mean()
         frames = _frames(network, simulation, recording, experiment.epochs)
-        folder.save_chunk(number, frames, simulation.state, run_s + simulation.run_s)
+        folder.save_chunk(number, frames, simulation.state, times)
     progress("run", len(table), len(table), "writing results")
     frames = {name: folder.frame(name, len(pieces)) for name in FRAMES}
     recall = _recall(frames.pop("recalled"), frames["trials"], dataset)
@@ -162,14 +166,14 @@ def run_experiment(
     metrics = {
         "name": experiment.name,
         **_accuracies(frames["trials"], experiment.epochs),
-        "recall_correlation": float(
-            np.nanmean(recall_correlation(recall["recalled"], recall["class_mean"]))
+        "recall_correlation": _mean(
+            pd.Series(recall_correlation(recall["recalled"], recall["class_mean"]))
         ),
         "trials": len(table),
-        "ms_per_trial": 1e3 * train_s / train_trials if train_trials else None,
+        "ms_per_trial": 1e3 * times["train"] / times["trained"],
         "build_s": simulation.simulator.build_s,
         "create_s": simulation.simulator.create_s,
-        "run_s": run_s + simulation.run_s,
+        "run_s": times["run"],
         "peak_mb": simulation.simulator.peak_mb
         + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "seed": seed,
@@ -215,6 +219,7 @@ def _frames(network, simulation, recording, last_epoch):
     frames["counts"] = _compact(frames["counts"])
     if phase == "align":
         frames["alignment"] = _alignment(network, recording)
+        frames["recalled"] = frames["recalled"].iloc[:0]
         shown = trials["trial"].iloc[: N_SHOWN if epoch == last_epoch else 0]
         for name in ("cell_counts", "spikes", "voltages"):
             frames[name] = frames[name][frames[name]["trial"].isin(shown)]
@@ -302,11 +307,17 @@ def _accuracies(trials, last_epoch):
     last = trials[trials["epoch"] == last_epoch]
     test, train = last[last["phase"] == "test"], last[last["phase"] == "train"]
     return {
-        "accuracy": float(test["correct"].mean()),
-        "accuracy_voltage": float(test["correct_voltage"].mean()),
-        "ties": float((test["percept"] < 0).mean()),
-        "accuracy_train": float(train["correct"].mean()),
+        "accuracy": _mean(test["correct"]),
+        "accuracy_voltage": _mean(test["correct_voltage"]),
+        "ties": _mean(test["percept"] < 0),
+        "accuracy_train": _mean(train["correct"]),
     }
+
+
+def _mean(values):
+    """Mean of what is known, None where nothing is (JSON has no NaN)."""
+    known = values.dropna().astype(float)
+    return float(known.mean()) if len(known) else None
 
 
 def _provenance(command, started, simulation):
@@ -332,7 +343,9 @@ def _provenance(command, started, simulation):
 
 
 def _git_revision():
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():  # installed, not cloned
+        return None
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -362,61 +375,85 @@ def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=Non
     Raises
     ------
     InputError
-        As `run_experiment`, before anything is simulated where possible.
+        As `run_experiment`, before anything is compiled where possible.
+    RuntimeError
+        If one of the runs failed; the others are stopped and can be resumed.
     """
     progress = progress or (lambda *_: None)
     folds = range(experiment.folds)
     runs = {f"seed{seed}-fold{fold}": (seed, fold) for seed in seeds for fold in folds}
     out = Path(out)
+    options = {"device": device, "resume": resume, "command": command}
     if len(runs) == 1:
         ((name, (seed, fold)),) = runs.items()
+        report = functools.partial(progress, name)
         metrics = run_experiment(
-            experiment, out, seed=seed, fold=fold, device=device, resume=resume, command=command,
-            progress=lambda *event: progress(name, *event),
+            experiment, out, seed=seed, fold=fold, progress=report, **options
         )
         return pd.DataFrame([metrics])
-    build_s = _compile_once(experiment, device, progress)
-    context = multiprocessing.get_context("spawn")
+    build_s = _prepare(experiment, out, runs, device, resume, progress)
     rows = []
-    with context.Manager() as manager:
-        events = manager.Queue()
-        with concurrent.futures.ProcessPoolExecutor(
-            min(os.cpu_count() or 1, len(runs)), mp_context=context
-        ) as pool:
-            waiting = {
-                pool.submit(
-                    _run_in_process, experiment, out / name, seed, fold, device, resume, command,
-                    name, events,
-                )
-                for name, (seed, fold) in runs.items()
-            }
-            try:
-                while waiting:
-                    finished, waiting = concurrent.futures.wait(waiting, timeout=0.2)
-                    while not events.empty():
-                        progress(*events.get())
-                    rows += [future.result() for future in finished]
-            except BaseException:
-                for future in waiting:
-                    future.cancel()
-                for process in pool._processes.values():
-                    process.terminate()
-                raise
+    for metrics in _in_processes(experiment, out, runs, options, progress):
+        rows.append(metrics)
     metrics = pd.DataFrame(rows).sort_values(["seed", "fold"], ignore_index=True)
     return metrics.assign(build_s=metrics["build_s"].where(metrics["build_s"] > 0, build_s))
 
 
-def _compile_once(experiment, device, progress):
-    """Seconds that it took."""
+def _prepare(experiment, out, runs, device, resume, progress):
+    """Check every results folder, then compile once for all; seconds that it took."""
     dataset = load_data(experiment, 0)
+    network = build_network(experiment, dataset)
+    for name, (seed, fold) in runs.items():
+        started = (out / name / "config.yaml").exists()
+        config = configuration(experiment, network, seed, fold, device)
+        ResultsFolder(out / name, config, resume and started)
     simulation = Simulation(
-        build_network(experiment, dataset), dataset, device,
-        progress=lambda *event: progress("all", *event, ""),
+        network, dataset, device, progress=lambda *event: progress("all", *event, "")
     )
     return simulation.simulator.build_s
 
 
-def _run_in_process(experiment, out, seed, fold, device, resume, command, name, events):
+def _in_processes(experiment, out, runs, options, progress):
+    """Metrics of the runs as they finish, one process for each."""
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    waiting, alive = list(runs.items()), {}
+    try:
+        while waiting or alive:
+            while waiting and len(alive) < len(os.sched_getaffinity(0)):
+                name, (seed, fold) = waiting.pop(0)
+                resume = options["resume"] and (out / name / "config.yaml").exists()
+                alive[name] = context.Process(
+                    target=_run_in_process,
+                    args=(events, name, experiment, out / name),
+                    kwargs={**options, "resume": resume, "seed": seed, "fold": fold},
+                )
+                alive[name].start()
+            try:
+                kind, name, content = events.get(timeout=0.5)
+            except queue.Empty:
+                for name, process in alive.items():
+                    if process.exitcode not in (None, 0):
+                        raise RuntimeError(
+                            f"{name} ended with exit code {process.exitcode}: see its messages "
+                            "above, then go on with --resume."
+                        ) from None
+                continue
+            if kind == "progress":
+                progress(name, *content)
+            elif kind == "error":
+                raise content
+            else:
+                alive.pop(name).join()
+                yield content
+    finally:
+        for process in alive.values():
+            process.terminate()
+        for process in alive.values():
+            process.join()
+
+
+def _run_in_process(events, name, experiment, out, **options):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -424,16 +461,14 @@ def _run_in_process(experiment, out, seed, fold, device, resume, command, name, 
     signal.signal(signal.SIGTERM, stop)
     last = [0.0]
 
-    def report(*event):
-        if time.monotonic() - last[0] > 0.2 or event[1] == event[2]:
+    def report(stage, done, total, text):
+        if time.monotonic() - last[0] > 0.2 or done == total:
             last[0] = time.monotonic()
-            events.put((name, *event))
+            events.put(("progress", name, (stage, done, total, text)))
 
-    if resume and (out / "metrics.json").exists():
-        return json.loads((out / "metrics.json").read_text())
-    return run_experiment(
-        experiment, out, seed=seed, fold=fold, device=device,
-        resume=resume and (out / "checkpoint.npz").exists(), progress=report, command=command,
-    )
-
-
+    try:
+        events.put(("done", name, run_experiment(experiment, out, progress=report, **options)))
+    except KeyboardInterrupt:
+        events.cancel_join_thread()
+    except (InputError, RuntimeError, OSError, MemoryError) as error:
+        events.put(("error", name, error))

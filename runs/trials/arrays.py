@@ -24,7 +24,7 @@ def trial_arrays(table, dataset, network, seed):
     -------
     drive : ndarray, shape (capacity + 1, n_afferents)
         Intensities in 0 to 1.
-    control : ndarray, shape (capacity + 1, 4)
+    control : ndarray, shape (capacity + 1, 5)
         See `bsd.networks.CONTROL_COLUMNS`.
     """
     layout = network.layout
@@ -48,6 +48,7 @@ def trial_arrays(table, dataset, network, seed):
     control[rows, 1] = table["record"].astype(float)
     control[rows, 2] = uses["percept"]
     control[rows, 3] = uses["recall"]
+    control[rows, 4] = table["draw"]
     return drive, control
 
 
@@ -58,7 +59,7 @@ def _images(table, dataset, shown, seed):
     images = np.empty((len(stimulus), *dataset.image_shape), dtype=np.float32)
     images[train] = dataset.x_train[stimulus[train]]
     images[~train] = dataset.x_test[stimulus[~train]]
-    trials = shown_trials["trial"].to_numpy(int)
+    trials = shown_trials["draw"].to_numpy(int)
     if shown_trials["shift"].any():
         images = jitter(images, shown_trials["shift"].to_numpy(int), seed, trials)
     noise = shown_trials["noise"].to_numpy(float)

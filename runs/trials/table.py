@@ -1,5 +1,7 @@
 """Trial tables as pandas frames, and the usual ones ready made."""
 
+import difflib
+
 import numpy as np
 import pandas as pd
 
@@ -19,13 +21,16 @@ __all__ = [
 
 #: What can drive the network in a trial, joined by ``+``: the stimulus drives the forward, the
 #: concept the backward network; ``percept`` lets the forward network's own output drive the
-#: backward one, ``recall`` the recalled stimulus the forward one.
+#: backward one, ``recall`` the recalled stimulus the forward one, within the trial and one time
+#: step later. Every trial starts at rest.
 SOURCES = ("stimulus", "concept", "percept", "recall")
 
 #: Columns of a trial table and the value where a table does not have the column.
 COLUMNS = {
     "trial": None,  # number of the trial, unique and increasing
     "epoch": 0,
+    "draw": None,  # counter of the trial's random numbers, by default its number: trials with the
+    # same draw have the same spike phases, noise, shift and mask, for paired comparisons
     "phase": "test",  # free name: train, test, recall, align, ...
     "part": "test",  # part of the data set that `stimulus` counts in: train or test
     "stimulus": -1,  # row of that part, -1 for none
@@ -58,34 +63,41 @@ def check_table(table, dataset, n_concepts):
     ------
     InputError
         For values that cannot be: unknown sources, stimuli or concepts out of range, numbers
-        that are not finite, trial numbers that do not increase.
+        that are not finite or not whole, trial numbers that do not increase, a column whose name
+        is nearly one of `COLUMNS`.
     """
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise InputError("the trial table is empty: give a DataFrame with one row per trial.")
     table = table.reset_index(drop=True)
+    for name in table.columns.difference(list(COLUMNS)):
+        near = difflib.get_close_matches(str(name), COLUMNS, n=1, cutoff=0.8)
+        if near:
+            raise InputError(f"trial table: unknown column {name!r}, is {near[0]!r} meant?")
     if "trial" not in table:
         table.insert(0, "trial", np.arange(len(table)))
+    if "draw" not in table:
+        table["draw"] = table["trial"]
     for name, default in COLUMNS.items():
         if name not in table:
             table[name] = default
-        elif default is not None:
-            table[name] = table[name].where(table[name].notna(), default)
-    for name in ("trial", "stimulus", "concept", "learn", "shift", "noise", "occlusion"):
-        values = pd.to_numeric(table[name], errors="coerce")
-        if not np.isfinite(values).all():
-            raise InputError(f"trial table: column {name!r} must hold finite numbers only.")
-    for name, default in COLUMNS.items():
-        if isinstance(default, (bool, int, float)):
-            table[name] = table[name].astype(type(default))
+    _check_kinds(table)
     if (np.diff(table["trial"]) <= 0).any() or table["trial"].iloc[0] < 0:
         raise InputError("trial table: column 'trial' must increase from row to row, from 0 on.")
-    used = table["source"].astype(str).str.split("+").explode()
-    unknown = sorted(set(used) - set(SOURCES) - {"nothing"})
-    if unknown:
-        raise InputError(
-            f"trial table: unknown source {unknown[0]!r}; join {', '.join(SOURCES)} with '+', "
-            "or write 'nothing'."
-        )
+    if not table["draw"].between(0, 2**31 - 1).all():
+        raise InputError("trial table: column 'draw' must lie in 0 to 2147483647.")
+    table["source"] = table["source"].str.replace(" ", "")
+    parts = table["source"].str.split("+").map(frozenset)
+    for used in parts.unique():
+        if used != {"nothing"} and not used <= set(SOURCES):
+            raise InputError(
+                f"trial table: unknown source {sorted(used - set(SOURCES))[0]!r}; join "
+                f"{', '.join(SOURCES)} with '+', or write 'nothing' alone."
+            )
+        if used and used <= {"percept", "recall"}:
+            raise InputError(
+                "trial table: 'percept' and 'recall' hand on what the stimulus or the concept "
+                "started in the same trial: add 'stimulus' or 'concept' to the source."
+            )
     if not table["part"].isin(["train", "test"]).all():
         raise InputError("trial table: column 'part' must be 'train' or 'test'.")
     if not table["mask"].isin(MASKS).all():
@@ -105,9 +117,40 @@ def check_table(table, dataset, n_concepts):
         raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
     if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
         raise InputError("trial table: source 'concept' needs a value in column 'concept'.")
-    if (table["learn"] < 0).any():
-        raise InputError("trial table: column 'learn' must not be negative.")
+    largest_shift = min(dataset.image_shape) - 1
+    limits = {"learn": np.inf, "noise": np.inf, "occlusion": 1, "shift": largest_shift}
+    for name, most in limits.items():
+        if not table[name].between(0, most).all():
+            upper = "at least 0" if most == np.inf else f"0 to {most:g}"
+            raise InputError(f"trial table: column {name!r} must be {upper}.")
     return table
+
+
+def _check_kinds(table):
+    """Give every column its type, or say which one has other values."""
+    for name in ("stimulus", "concept", "part", "mask"):  # a trial may have none of them
+        table[name] = table[name].where(table[name].notna(), COLUMNS[name])
+    for name, default in COLUMNS.items():
+        if isinstance(default, str):
+            if not table[name].map(lambda value: isinstance(value, str)).all():
+                raise InputError(f"trial table: column {name!r} must hold text only.")
+            continue
+        values = pd.to_numeric(table[name], errors="coerce")
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"trial table: column {name!r} must hold finite numbers only (join tables with "
+                "join_tables, which fills in what one of them lacks)."
+            )
+        if isinstance(default, bool):
+            if not values.isin([0, 1]).all():
+                raise InputError(f"trial table: column {name!r} must hold True or False only.")
+            table[name] = values.astype(bool)
+        elif isinstance(default, float):
+            table[name] = values.astype(float)
+        else:
+            if (values % 1 != 0).any():
+                raise InputError(f"trial table: column {name!r} must hold whole numbers only.")
+            table[name] = values.astype(np.int64)
 
 
 def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
@@ -177,14 +220,16 @@ def test_trials(dataset, epoch=0, *, record=0):
 
 def alignment_trials(dataset, epoch=0, n=100):
     """Both pathways driven, no plasticity, spikes kept: how alike do paired cells fire?"""
-    n = min(n, len(dataset.x_train))
+    # one stimulus of each concept in turn, so that neighbours differ in concept
+    rank = pd.Series(dataset.y_train).groupby(dataset.y_train).cumcount().to_numpy()
+    chosen = np.lexsort((dataset.y_train, rank))[:n]
     return pd.DataFrame(
         {
             "epoch": epoch,
             "phase": "align",
             "part": "train",
-            "stimulus": np.arange(n),
-            "concept": dataset.y_train[:n],
+            "stimulus": chosen,
+            "concept": dataset.y_train[chosen],
             "source": "stimulus+concept",
             "record": True,
         }
@@ -203,6 +248,7 @@ def recall_trials(n_concepts, epoch=0, *, instances=1):
             "concept": np.repeat(np.arange(n_concepts), instances),
             "instance": np.tile(np.arange(instances), n_concepts),
             "source": "concept",
+            "record": True,
         }
     )
 

@@ -15,7 +15,6 @@ def specs_and_inputs(small_network):
     inputs = {**network.values(), **network.initial_state(0), **network.encoder_keys(0)}
     inputs |= {
         "afferents.n_trials": 2,
-        "afferents.first_trial": 0,
         "drive.values": np.zeros((9, 15)),
         "control.values": np.zeros((9, 4)),
     }

@@ -21,7 +21,7 @@ from bsd.equations.randomness import hash_uniform, stream_keys
 from bsd.networks.stopping import stop_simulation
 
 
-def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, first_trial=0):
+def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, first_draw=0):
     """Spikes as an array (trials, cells, steps), and phases (trials, cells).
 
     `intensities` are those of the cells, the same in every trial.
@@ -31,6 +31,8 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
     prefs.core.default_float_dtype = np.float64
     BrianLogger.suppress_name("synapses_dt_mismatch")
     n, duration = len(intensities), steps * dt * ms
+    control = np.zeros((n_trials, 5))
+    control[:, 4] = first_draw + np.arange(n_trials)
     group = NeuronGroup(
         n,
         encoders.AFFERENT,
@@ -39,8 +41,10 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
         dt=dt * ms,
         namespace={
             "drive": TimedArray(np.tile(intensities, (n_trials, 1)), dt=duration),
-            "control": TimedArray(np.zeros((n_trials, 4)), dt=duration),
+            "control": TimedArray(control, dt=duration),
             "trial_duration": duration,
+            "step_duration": dt * ms,
+            "steps_per_trial": steps,
             "hash_uniform": hash_uniform,
             "stop_simulation": stop_simulation,
         },
@@ -49,7 +53,7 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
     group.run_regularly(encoders.ENCODERS[kind], when="start", order=1)
     group.variables["key"].set_value(stream_keys(seed, 0, "encoder S", n))
     group.p_step = f_max * Hz * dt * ms
-    group.n_trials, group.first_trial = n_trials, first_trial
+    group.n_trials = n_trials
     spikes = SpikeMonitor(group)
     phases = StateMonitor(group, "phase", record=True, dt=duration, when="end")
     Network(group, spikes, phases).run(n_trials * duration, namespace={})
@@ -111,7 +115,7 @@ def test_poisson_like_rate(intensity):
 def test_a_trial_does_not_depend_on_what_came_before(kind):
     intensities = np.linspace(0, 1, 50)
     whole, _ = encode(kind, intensities, steps=8, n_trials=6)
-    part, _ = encode(kind, intensities, steps=8, n_trials=2, first_trial=4)
+    part, _ = encode(kind, intensities, steps=8, n_trials=2, first_draw=4)
     assert np.array_equal(whole[4:], part)
     other_seed, _ = encode(kind, intensities, steps=8, n_trials=6, seed=1)
     assert not np.array_equal(whole, other_seed)
