@@ -97,7 +97,7 @@ PRESETS = {
             "8x8 digits with membrane, dendritic and synaptic filters, 100 ms trials",
             "digits",
             (256, 256),
-            10,
+            6,
             _parameters(
                 BIOPHYSICAL, learning__lam="1", learning__eta_top="0.1", learning__eta_bottom="0.02"
             ),
