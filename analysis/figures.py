@@ -207,8 +207,8 @@ def voltage_pairs(voltages):
     Returns
     -------
     pandas.DataFrame
-        ``trial, layer, cell, excursion_mV``: sum over both cells of the range of their somatic
-        potential; the largest first.
+        ``trial, layer, cell, excursion_mV``: sum over both cells of the depolarisation of their
+        somata, from the start of the trial; the largest first.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def voltage_pairs(voltages):
     soma = voltages.assign(family=family)
     soma = soma[family.isin(["F", "B"]) & (soma["compartment"] == "soma")]
     by = ["trial", "layer", "cell"]
-    ranges = soma.groupby([*by, "family"])["v_mV"].agg(lambda v: v.max() - v.min()).reset_index()
+    ranges = soma.groupby([*by, "family"])["v_mV"].agg(lambda v: v.max() - v.iloc[0]).reset_index()
     pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="sum", n_members="size").reset_index()
     pairs = pairs[pairs.pop("n_members") == 2]
     return pairs.sort_values("excursion_mV", ascending=False, kind="stable").reset_index(drop=True)
@@ -239,7 +239,7 @@ def plot_voltages(
     voltages : pandas.DataFrame
         ``trial, t_ms, population, layer, cell, compartment, v_mV`` (and ``replica``).
     trial, layer, cell, replica : int, optional
-        Which pair; by default, among what fits, the one with the largest somatic excursion.
+        Which pair; by default, among what fits, the one whose somata depolarise most.
     threshold_mV : float, optional
         Firing threshold, drawn as a line.
     spikes : pandas.DataFrame, optional

@@ -514,8 +514,8 @@ def _voltages(results):
     threshold = _threshold_mV(results.config)
     caption = (
         f"Cell {cell} of layer {layer} in both pathways during {_described(results, trial)}: of "
-        f"the recorded pairs the one whose somata move most. The basal dendrite drives the soma; "
-        f"the apical dendrite receives the partner cell and guides learning."
+        f"the recorded pairs the one whose somata depolarise most. The basal dendrite drives the "
+        f"soma; the apical dendrite receives the partner cell and guides learning."
     )
     if threshold is not None:
         caption += f" The dashed line is the firing threshold, {_signed(threshold)} mV."

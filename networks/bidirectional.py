@@ -32,6 +32,9 @@ from bsd.networks.stopping import stop_simulation
 
 __all__ = ["CONTROL_COLUMNS", "BidirectionalNetwork", "BrianObjects"]
 
+#: Cell pairs of each hidden layer whose voltages can be recorded.
+N_PROBES = 8
+
 #: Given with every chunk of trials.
 _RUN_TIME = ("afferents.n_trials",)
 
@@ -188,10 +191,16 @@ class BidirectionalNetwork:
 
     @property
     def probes(self):
-        """Cells whose voltages can be recorded: the first pair of every hidden layer."""
-        layout = self.layout
-        names = [f"{pathway}{i}" for i in range(1, layout.depth + 1) for pathway in "FB"]
-        return [layout.population(name).start for name in names]
+        """Cells whose voltages can be recorded: the first `N_PROBES` pairs of each hidden layer.
+
+        Returns
+        -------
+        list of (Population, int)
+            Population and number of the cell in it.
+        """
+        names = [f"{side}{i}" for i in range(1, self.layout.depth + 1) for side in "FB"]
+        populations = [self.layout.population(name) for name in names]
+        return [(p, cell) for p in populations for cell in range(min(N_PROBES, p.size))]
 
     # ------------------------------------------------------------------ Brian2 objects
 
@@ -552,8 +561,8 @@ class BidirectionalNetwork:
         objects.add(EventMonitor(afferents, "recorded", name="afferent_spikes"))
         objects.add(
             StateMonitor(
-                cells, ["v_s", "v_b", "v_a"], record=self.probes, when="after_thresholds",
-                name="probe_voltages",
+                cells, ["v_s", "v_b", "v_a"], record=[p.start + cell for p, cell in self.probes],
+                when="after_thresholds", name="probe_voltages",
             )
         )
 

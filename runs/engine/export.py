@@ -211,7 +211,7 @@ def _manifest(network, table, manifest, seed):
             }
             for p in layout.projections
         ],
-        "probed_cells": [int(cell) for cell in network.probes],
+        "probed_cells": [p.start + cell for p, cell in network.probes],
         "inputs": inputs,
         "outputs": outputs,
     }

@@ -207,11 +207,9 @@ def _voltages(network, table, outputs):
     timing = network.parameters.timing
     kept = np.flatnonzero(table["record"].astype(bool))
     steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
-    probes = {network.layout.population(name).start: name for name in _probed(network)}
     t_ms = np.arange(timing.steps) * float(timing.dt) * 1e3
     frames = []
-    for column, start in enumerate(network.probes):
-        population = network.layout.population(probes[start])
+    for column, (population, cell) in enumerate(network.probes):
         for variable, compartment in COMPARTMENTS.items():
             frames.append(
                 pd.DataFrame(
@@ -219,17 +217,13 @@ def _voltages(network, table, outputs):
                         "trial": np.repeat(table["trial"].to_numpy()[kept], timing.steps),
                         "t_ms": np.tile(t_ms, len(kept)),
                         **_labels(population),
-                        "cell": 0,
+                        "cell": cell,
                         "compartment": compartment,
                         "v_mV": outputs[f"probe_voltages.{variable}"][steps, column] * 1e3,
                     }
                 )
             )
     return pd.concat(frames, ignore_index=True)
-
-
-def _probed(network):
-    return [f"{side}{i}" for i in range(1, network.layout.depth + 1) for side in "FB"]
 
 
 def _recalled(network, table, outputs):
