@@ -69,9 +69,7 @@ def small_network():
     """Function that describes a 9-12-11-3 network: two cells per concept, three memory slots,
     and trials of eight steps in the discrete set."""
 
-    from brian2 import BrianLogger, ms
-
-    BrianLogger.suppress_name("unused_brian_object")  # simulators that are made, but not run
+    from brian2 import ms
 
     def describe(base="discrete", layers=(9, 12, 11, 3), assignments=None, **options):
         from bsd.equations import BIOPHYSICAL, DISCRETE

@@ -44,11 +44,10 @@ def main():
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # what typer makes of an interrupt
+            raise KeyboardInterrupt
     except (InputError, typer.BadParameter) as error:
         _fail(str(error))
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         hint = ": go on with the same command and --resume" if "run" in sys.argv[1:2] else ""
         console.print(f"[yellow]interrupted[/]{hint}")

@@ -472,3 +472,5 @@ def _run_in_process(events, name, experiment, out, **options):
         events.cancel_join_thread()
     except (InputError, RuntimeError, OSError, MemoryError) as error:
         events.put(("error", name, error))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to save

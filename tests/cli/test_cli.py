@@ -1,56 +1,32 @@
 """The command line: what a user types, and what comes back when it is wrong."""
 
 import json
-import sys
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.runs.cli import main
+from bsd.runs import experiments
 
-
-@pytest.fixture
-def bsd(monkeypatch, capsys):
-    """Call ``bsd`` with arguments; returns exit code, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["bsd", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def refused(bsd, monkeypatch):
-    """Assert that a call ends with exit code 2 and one line that says what to do."""
-    import bsd.runs.engine.cpp as cpp
-
-    def never(*_):
-        raise AssertionError("something was compiled before the input was checked")
-
-    monkeypatch.setattr(cpp, "generate", never)
-
-    def check(*arguments, says):
-        code, _, err = bsd(*arguments)
-        lines = err.strip().splitlines()
-        assert code == 2, err
-        assert len(lines) == 1, err
-        assert lines[0].startswith("error: ")
-        assert says in lines[0], err
-
-    return check
+DEMO = ("demo", "--epochs", "2", "--layers", "64,64")  # as the fixture `finished`
 
 
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "results"
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    """Neither data nor network."""
+    import pooch
+
+    def no_network(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", no_network)
+    monkeypatch.setenv("BSD_DATA", str(tmp_path))
 
 
 def test_unknown_experiment(refused, out):
@@ -74,6 +50,8 @@ def test_unknown_parameter_suggests_the_right_one(refused, out):
         ("learning.margin_gating=maybe", "true or false"),
         ("cell.V_reset=-50*mV", "V_threshold"),
         ("timing.duration=10.5*ms", "whole steps"),
+        ("timing.f_max=1100*Hz", "at most once in a step"),
+        ("cell.g_as=1*nS", "cell.g_apical is meant"),
         ("cell.tau_soma", "="),
         ("cell.tau_soma=__import__('os')", "cell.tau_soma"),
     ],
@@ -102,14 +80,7 @@ def test_bad_option(refused, out, option, value, says):
     refused("run", "demo", "--out", out, f"{option}={value}", says=says)
 
 
-def test_missing_data_file(refused, out, monkeypatch, tmp_path):
-    import pooch
-
-    def no_network(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr(pooch, "retrieve", no_network)
-    monkeypatch.setenv("BSD_DATA", str(tmp_path))
+def test_missing_data_file(refused, out, no_data):
     refused("run", "mnist", "--out", out, says="mnist")
 
 
@@ -188,22 +159,6 @@ def test_show_prints_equations_and_parameters(bsd):
     assert "dv_b/dt" in shown and "tau_soma" in shown and "Theta1" in shown
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A short run of the demo through the command line; folder and standard output."""
-    import subprocess
-
-    folder = tmp_path_factory.mktemp("cli") / "demo"
-    command = ["run", "demo", "--epochs", "2", "--layers", "64,64", "--json", "--out", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-c", "from bsd.runs.cli import main; main()", *command],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder, done.stdout, done.stderr
-
-
 def test_json_is_the_last_line(finished):
     folder, stdout, _ = finished
     result = json.loads(stdout.splitlines()[-1])
@@ -255,14 +210,92 @@ def test_no_label_reaches_the_network_in_test_trials(finished):
     assert driven.drop("S").eq(0).all()
 
 
-def test_finished_run_is_not_resumed(refused, finished):
-    folder, _, _ = finished
-    refused(
-        "run", "demo", "--epochs", "2", "--layers", "64,64", "--out", folder, "--resume",
-        says="finished",
-    )
+def test_finished_run_is_shown_again(bsd, finished, monkeypatch, tmp_path):
+    """--resume then runs nothing: the same metrics, and the report drawn anew."""
+    import bsd.runs.engine.cpp as cpp
+
+    def never(*_, **__):
+        raise AssertionError("something was simulated")
+
+    monkeypatch.setattr(cpp.CppSimulator, "__init__", never)
+    folder, stdout, _ = finished
+    kept = shutil.copytree(folder, tmp_path / "kept")
+    (folder / "report.html").unlink()
+    code, shown, err = bsd("run", *DEMO, "--json", "--out", folder, "--resume")
+    assert code == 0, err
+    assert json.loads(shown.splitlines()[-1]) == json.loads(stdout.splitlines()[-1])
+    assert (folder / "report.html").exists()
+    for file in (*kept.glob("*.parquet"), *kept.glob("*.npz"), kept / "metrics.json"):
+        assert (folder / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_resume_refuses_other_options(refused, finished):
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (("--epochs", "3", "--layers", "64,64"), "another epochs"),
+        (("--epochs", "2", "--layers", "64,32"), "another layers"),
+        ((*DEMO[1:], "--seed", "1"), "another seed"),
+        ((*DEMO[1:], "--set", "learning.eta=0.1"), "another parameters"),
+    ],
+)
+def test_resume_refuses_other_options(refused, finished, options, says):
     folder, _, _ = finished
-    refused("run", "demo", "--epochs", "3", "--out", folder, "--resume", says="another")
+    refused("run", "demo", *options, "--out", folder, "--resume", says=says)
+    assert (folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("existing", ["thesis.tex", "seed0-fold0"])
+def test_every_folder_of_several_runs_is_checked_first(refused, out, existing):
+    """Also the last one's; nothing was started then."""
+    (out / "seed1-fold0").mkdir(parents=True)
+    (out / "seed1-fold0" / existing).write_text("years of work")
+    refused("run", "demo", "--seed", "0,1", "--out", out, says="seed1-fold0 holds other files")
+    assert not (out / "seed0-fold0" / "config.yaml").exists()
+    assert (out / "seed1-fold0" / existing).read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (RuntimeError("the compiled simulation\nfailed"), "error: the compiled simulation failed"),
+        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device"),
+        (MemoryError(), "error: out of memory: use smaller --layers"),
+    ],
+    ids=["simulation", "disk", "memory"],
+)
+def test_failures_are_one_line_and_exit_code_1(bsd, out, monkeypatch, error, line):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(experiments, "run_many", fail)
+    code, _, err = bsd("run", "demo", "--out", out)
+    assert (code, err.strip()) == (1, line)
+
+
+def test_defects_are_not_hidden(bsd, out, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(experiments, "run_many", fail)
+    with pytest.raises(ZeroDivisionError):
+        bsd("run", "demo", "--out", out)
+
+
+def test_show_needs_no_data(bsd, no_data):
+    code, shown, err = bsd("show", "mnist", "--layers", "32,16")
+    assert code == 0, err
+    assert "784" in shown and "dv_b/dt" in shown
+
+
+def test_export_refuses_what_no_memory_holds(refused, out):
+    refused("export", "demo", "--layers", "100000,100000", "--out", out, says="GB of memory")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "option, value, says",
+    [("--seed", "-1", "not negative"), ("--device", "runtime", "--device cpp")],
+)
+def test_bad_option_of_export(refused, out, option, value, says):
+    refused("export", "demo", "--out", out, f"{option}={value}", says=says)
+    assert not out.exists()

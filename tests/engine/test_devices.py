@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from brian2 import ms, mV, nS
+from brian2 import ms, mV, nS, prefs
 
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
 
 #: Between them: both parameter sets, both projections, both encoders, both features, two top
-#: rules, refractory period.
+#: rules, refractory period; the second has the equations of the fixture `adaptation`, too.
 STRUCTURES = {
     "discrete-dense": ("discrete", {}, {}),
     "biophysical-synapses": (
@@ -33,8 +33,10 @@ STRUCTURES = {
 
 
 @pytest.fixture(scope="module", params=STRUCTURES)
-def network(request, small_network):
+def network(request, small_network, adaptation):
     base, assignments, options = STRUCTURES[request.param]
+    if base == "biophysical":
+        options = {**options, "equations": adaptation[0], "values": adaptation[1]}
     return small_network(base, assignments=assignments, **options)
 
 
@@ -48,7 +50,9 @@ def table(trial_table):
         trial_table(2, start=13, phase="loop", source="stimulus+percept", learn=0.0),
         trial_table(2, start=15, phase="imagine", source="concept+recall", learn=0.0),
     ]
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    # numbers that a float32 could not tell apart, and two trials with the same
+    return table.assign(draw=2**31 - 40 + table["trial"] % 15)
 
 
 def frames(recording):
@@ -135,7 +139,7 @@ def assert_same_rows(first, second):
 
 
 def test_compiled_networks_take_new_values_without_compiling(network, dataset, table):
-    """Weights, learning rates and cell constants travel as run arguments."""
+    """Weights, learning rates and cell constants, added ones too, travel as run arguments."""
     base = Simulation(network, dataset, "cpp", seed=2).run(table)
     changes = {
         "learning.eta": 0.3,
@@ -150,6 +154,8 @@ def test_compiled_networks_take_new_values_without_compiling(network, dataset, t
         projection=network.projection,
         capacity=network.capacity,
         precision=network.precision,
+        equations=network.changed_equations,
+        values={name: value / 2 for name, value in network.extra_values.items()},
     )
     compiled = Simulation(changed, dataset, "cpp", seed=2)
     assert compiled.simulator.build_s == 0
@@ -211,6 +217,19 @@ def test_float32_stays_close_to_float64(small_network, dataset, trial_table):
         states.append(simulation.state)
     assert states[0]["cortical_basal.w"].dtype == np.float32
     assert_same_state(states[0], states[1], 1e-5)
+
+
+def test_runtime_leaves_the_preferences_as_they_were(small_network, dataset, trial_table):
+    before = prefs.codegen.target, prefs.core.default_float_dtype
+    prefs.codegen.target, prefs.core.default_float_dtype = "cython", np.float32
+    try:
+        simulation = Simulation(small_network(), dataset, "runtime")
+        assert (prefs.codegen.target, prefs.core.default_float_dtype) == ("cython", np.float32)
+        simulation.run(trial_table(1))
+        assert simulation.state["cortical_basal.w"].dtype == np.float64
+        assert (prefs.codegen.target, prefs.core.default_float_dtype) == ("cython", np.float32)
+    finally:
+        prefs.codegen.target, prefs.core.default_float_dtype = before
 
 
 def test_missing_compiler_and_unwritable_cache_are_user_errors(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bsd.equations import InputError
+from bsd.networks import CONTROL_COLUMNS
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 
@@ -16,7 +17,7 @@ def specs_and_inputs(small_network):
     inputs |= {
         "afferents.n_trials": 2,
         "drive.values": np.zeros((9, 15)),
-        "control.values": np.zeros((9, 4)),
+        "control.values": np.zeros((9, len(CONTROL_COLUMNS))),
     }
     return specs, inputs
 
@@ -30,6 +31,8 @@ def test_right_inputs_are_cast_to_the_dtype_of_their_variable(specs_and_inputs):
     assert checked["afferent_basal.w"].dtype == np.float32
     assert checked["afferents.key"].dtype == np.int32
     assert checked["drive.values"].dtype == np.float64
+    assert specs["control.values"] == (9 * 5, np.dtype(np.float64))
+    assert specs["memory.pointer"] == (3 * 4, np.dtype(np.int32))  # slots times populations
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,11 @@ def test_data_that_do_not_fit_the_network_are_refused(small_network, dataset):
         Simulation(small_network(layers=(8, 5, 3)), dataset, "runtime")
     with pytest.raises(InputError, match="3 concepts, the network 4: end layers with 3"):
         Simulation(small_network(layers=(9, 5, 4)), dataset, "runtime")
+
+
+def test_replicas_are_refused_for_now(small_network, dataset):
+    with pytest.raises(InputError, match="replicas = 2.*use replicas=1 and several seeds"):
+        Simulation(small_network(replicas=2), dataset, "runtime")
 
 
 def test_weights_that_explode_stop_the_run(small_network, dataset, trial_table):

@@ -18,24 +18,40 @@ def updater(text, **options):
     return staggered(Equations(text), group.variables, method_options=options)
 
 
+def updates(text, **options):
+    """The variables in the order in which their new values are assigned."""
+    lines = (line.partition(" = ") for line in updater(text, **options).splitlines())
+    return [name for name, _, _ in lines if not name.startswith("_")]
+
+
 def test_variables_are_updated_in_the_order_given():
-    code = updater(LINEAR, order=["y", "x"])
-    assert code.index("\ny =") < code.index("\nx =")
-    code = updater(LINEAR, order=["x", "y"])
-    assert code.index("\nx =") < code.index("\ny =")
+    assert updates(LINEAR, order=["y", "x"]) == ["y", "x"]
+    assert updates(LINEAR, order=["x", "y"]) == ["x", "y"]
+
+
+def test_variables_that_the_order_leaves_out_follow():
+    three = "dz/dt = (x - z)/tau : 1\n" + LINEAR
+    for first in ("x", "y", "z"):
+        order = updates(three, order=[first])
+        assert order[0] == first and sorted(order) == ["x", "y", "z"]
+    assert sorted(updates(three)) == sorted(updates(three, order=[])) == ["x", "y", "z"]
 
 
 @pytest.mark.parametrize(
-    "text, options",
+    "text, options, says",
     [
-        (LINEAR, {"order": ["x"]}),
-        (LINEAR, {"order": ["x", "y", "z"]}),
-        ("dx/dt = -x**2/tau : 1\ntau : second", {}),
-        ("dx/dt = 1/tau : 1\ntau : second", {}),
-        ("dx/dt = -x/tau + xi*tau**-0.5 : 1\ntau : second", {}),
+        (LINEAR, {"order": ["x", "y", "z"]}, "'order' must name variables of .*x.*y.*, got"),
+        (LINEAR, {"order": ["y", "y"]}, "each at most once, got"),
+        ("dx/dt = -x**2/tau : 1\ntau : second", {}, "could not be separated"),
+        ("dx/dt = (1 - x + exp(x))/tau : 1\ntau : second", {}, "dx/dt is not linear in x"),
+        ("dx/dt = (1 - x + sqrt(x))/tau : 1\ntau : second", {}, "dx/dt is not linear in x"),
+        ("dx/dt = -x/(1 + x)/tau : 1\ntau : second", {}, "dx/dt is not linear in x"),
+        ("dx/dt = 1/tau : 1\ntau : second", {}, "dx/dt does not depend on x"),
+        ("dx/dt = -x/tau + xi*tau**-0.5 : 1\ntau : second", {}, "Stochastic"),
     ],
-    ids=["incomplete order", "unknown variable", "nonlinear", "no decay", "stochastic"],
+    ids=["unknown variable", "repeated variable", "square", "exponential", "root", "saturating decay",
+         "no decay", "stochastic"],
 )
-def test_what_cannot_be_staggered_is_refused(text, options):
-    with pytest.raises(UnsupportedEquationsException):
+def test_what_cannot_be_staggered_is_refused(text, options, says):
+    with pytest.raises(UnsupportedEquationsException, match=says):
         updater(text, **options)

@@ -29,7 +29,8 @@ from bsd.equations import (
         ("learning.eta", np.inf, "finite"),
         ("cell.tau_soma", 0 * ms, "must lie in 0.001 to 10000 in units of ms"),
         ("cell.g_basal", -1 * nS, "must lie in 0 to"),
-        ("encoding.concept_rate", 1.5, "must lie in 0 to 1"),
+        ("encoding.concept_rate", 1.5, "must lie in 0.01 to 1"),
+        ("encoding.concept_rate", 0, "must lie in 0.01 to 1"),
         ("learning.memory_slots", 0, "must lie in 1 to 4096"),
         ("learning.memory_slots", 2.5, "whole number"),
         ("learning.memory_slots", True, "one number"),
@@ -40,10 +41,14 @@ from bsd.equations import (
         ("timing.duration", 8.5 * ms, "whole steps"),
         ("timing.duration", 1 * ms, "at least 2"),
         ("timing.dt", 3 * ms, "whole steps"),
+        ("timing.f_max", 1100 * Hz, "fires at most once in a step of 1. ms, choose at most 1. kHz"),
         ("cell.V_reset", -50 * mV, "below cell.V_threshold"),
         ("cell.tau_some", 1 * ms, "did you mean cell.tau_soma"),
         ("tau_soma", 1 * ms, "did you mean cell.tau_soma"),
         ("soma.tau_soma", 1 * ms, "did you mean"),
+        ("cell.g_as", 1 * nS, "cell.g_apical is meant"),
+        ("learning.g_as", 1 * nS, "cell.g_apical is meant"),
+        ("theta", 1 * mV, "cell.V_threshold is meant"),
         ("zzz", 1, "unknown parameter 'zzz'"),
     ],
 )
@@ -66,6 +71,14 @@ def test_values_are_taken_over_in_any_unit_of_the_dimension():
     for (key, new), (_, old) in zip(changed.items(), DISCRETE.items(), strict=True):
         if key not in untouched:
             assert new == old, key
+
+
+def test_a_cell_may_fire_once_in_every_step():
+    assert DISCRETE.updated({"timing.f_max": 1000 * Hz}).timing.f_max == 1000 * Hz
+    faster = {"timing.dt": 0.25 * ms, "timing.f_max": 4000 * Hz}
+    assert DISCRETE.updated(faster).timing.f_max == 4000 * Hz
+    with pytest.raises(InputError, match="timing.f_max = 0.5 kHz"):
+        BIOPHYSICAL.updated({"timing.dt": 4 * ms, "timing.f_max": 500 * Hz})
 
 
 def test_sections_that_depend_on_each_other_change_together():
@@ -121,3 +134,26 @@ def test_equation_strings_are_replaced_by_name():
     assert changed == original
     with pytest.raises(InputError, match="unknown equation string 'TRESHOLD'.*THRESHOLD"):
         equation_set({"TRESHOLD": ""})
+
+
+@pytest.mark.parametrize(
+    "name, text, kind",
+    [
+        ("RESET", None, "str"),
+        ("RESET", ["v_s = V_r"], "str"),
+        ("INTEGRATION_ORDER", "v_b, v_a, v_s", "list"),
+        ("INTEGRATION_ORDER", ["v_b", 1], "list"),
+        ("ENCODERS", "emit = 1", "dict"),
+        ("ENCODERS", {"regular": "emit = 1"}, "dict"),
+    ],
+)
+def test_equation_strings_keep_their_kind(name, text, kind):
+    with pytest.raises(InputError, match=rf"equations\['{name}'\] must be of.*a {kind}\."):
+        equation_set({name: text})
+
+
+def test_lists_and_dicts_of_equations_are_replaced_as_a_whole():
+    order = ["v_s", "v_b", "v_a", "I_b", "I_a"]
+    encoders = {"regular": "emit = 1", "poisson": "emit = 0"}
+    changed = equation_set({"INTEGRATION_ORDER": order, "ENCODERS": encoders})
+    assert changed["INTEGRATION_ORDER"] == order and changed["ENCODERS"] == encoders

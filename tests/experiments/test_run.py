@@ -1,5 +1,7 @@
 """Running experiments: interruption, resumption, seeds and folds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,67 @@ def test_interrupted_run_resumes_to_the_same_bits(small, tmp_path, chunks, monke
         pd.testing.assert_frame_equal(
             pd.read_parquet(whole / f"{name}.parquet"), pd.read_parquet(broken / f"{name}.parquet")
         )
+
+
+def test_times_of_an_interrupted_run_are_added_up(small, tmp_path, monkeypatch):
+    """The metrics count what was simulated before the interruption, too."""
+    save = run_module.ResultsFolder.save_chunk
+    kept = []
+
+    def save_and_stop(folder, number, frames, state, times):
+        save(folder, number, frames, state, {name: 1000 + t for name, t in times.items()})
+        kept.append(dict(times))
+        if number == 1:  # the first epoch
+            raise _Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.ResultsFolder, "save_chunk", save_and_stop)
+        with pytest.raises(_Interrupted):
+            _run(small, tmp_path)
+    assert kept[0]["trained"] == 0 and kept[1]["trained"] == 24
+    assert kept[1]["run"] > kept[1]["train"] > kept[0]["train"] == 0
+    metrics = _run(small, tmp_path, resume=True)
+    assert 1000 + kept[1]["run"] < metrics["run_s"] < 1100 + kept[1]["run"]
+    # 1024 trials are said to have been trained before, 24 are in the second epoch
+    assert metrics["ms_per_trial"] == pytest.approx(1e3 * 1000 / 1048, rel=0.05)
+
+
+def test_finished_run_gives_its_metrics_again(small, tmp_path, monkeypatch):
+    metrics = _run(small, tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.glob("*.*")}
+
+    def never(*_, **__):
+        raise AssertionError("something was simulated")
+
+    monkeypatch.setattr(run_module, "Simulation", never)
+    again = _run(small, tmp_path, resume=True)
+    assert again == json.loads(json.dumps(metrics))
+    assert {file: file.read_bytes() for file in tmp_path.glob("*.*")} == before
+    with pytest.raises(InputError, match="another epochs"):
+        _run(small.changed(epochs=3), tmp_path, resume=True)
+
+
+def test_finished_run_may_have_been_moved(small, tmp_path):
+    _run(small, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert _run(small, tmp_path / "there", resume=True)["out"] == str(tmp_path / "there")
+
+
+def test_earlier_results_stay_until_the_new_run_can_start(small, tmp_path, monkeypatch):
+    _run(small, tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.*")}
+
+    def fail(*_, **__):
+        raise InputError("no compiler")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "Simulation", fail)
+        with pytest.raises(InputError, match="no compiler"):
+            _run(small.changed(epochs=1), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
+    metrics = _run(small.changed(epochs=1), tmp_path)
+    assert metrics["epochs"] == 1 and metrics["trials"] < 100 + 24 + 24
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == metrics["trials"]
 
 
 def test_seed_decides_everything(small, tmp_path):

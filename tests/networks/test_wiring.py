@@ -305,7 +305,10 @@ def test_concepts_are_population_codes(small_network):
     "layers, options, text",
     [
         ([], {}, "layers = \\[\\]"),
-        ([64, 10], {}, "at least stimulus, one hidden layer and output"),
+        ([64, 10], {}, "at least one hidden width and the number of concepts"),
+        (64, {}, "layers = \\[64\\]"),
+        (None, {}, "layers = \\[None\\]"),
+        ("64,32,10", {}, "positive whole number"),
         ([64, 0, 10], {}, "positive whole number"),
         ([64, 12.5, 10], {}, "positive whole number"),
         ([64, -3, 10], {}, "positive whole number"),
@@ -313,8 +316,12 @@ def test_concepts_are_population_codes(small_network):
         ([9, 12, 3], {"precision": "float16"}, "'float32' or 'float64'"),
         ([9, 12, 3], {"capacity": 0}, "positive whole number"),
         ([9, 12, 3], {"capacity": 1.5}, "positive whole number"),
+        ([9, 12, 3], {"capacity": "all"}, "positive whole number"),
         ([9, 12, 3], {"replicas": 0}, "positive whole number"),
         ([9, 12, 3], {"equations": {"RESETS": ""}}, "unknown equation string"),
+        ([9, 12, 3], {"equations": {"RESET": 1}}, "must be of the same kind"),
+        ([9, 12, 3], {"equations": {"LEARN": "w = w"}}, "'LEARN'.*use projection='synapses'"),
+        ([9, 12, 3], {"equations": {"PROPAGATE": ""}}, "'PROPAGATE'.*projection='synapses'"),
     ],
 )
 def test_impossible_networks_are_refused(layers, options, text):

@@ -1,0 +1,179 @@
+"""A user's own equations: what they add takes values, and mistakes are named in one line."""
+
+import numpy as np
+import pytest
+from brian2 import ms, nA, pA
+
+from bsd.equations import InputError, equation_set
+from bsd.runs.engine import Simulation
+from bsd.runs.engine import cpp as engine
+from bsd.runs.engine.cpp import structure_key
+
+ORIGINAL = equation_set()
+
+
+@pytest.fixture
+def adapting(small_network, adaptation):
+    """Function that describes the small network with adapting cells."""
+    equations, given = adaptation
+
+    def describe(changes=None, values=None, **options):
+        values = given if values is None else values
+        return small_network(equations={**equations, **(changes or {})}, values=values, **options)
+
+    return describe
+
+
+def rates(recording):
+    counts = recording.counts
+    return counts[counts["pathway"] != "afferent"].groupby("population")["spikes"].sum()
+
+
+def test_adaptation_lowers_rates_and_does_not_depend_on_the_chunk_size(
+    adapting, small_network, dataset, trial_table
+):
+    table = trial_table(9)
+    plain = Simulation(small_network(), dataset, "runtime", seed=2).run(table)
+    runs = []
+    for capacity in (7, 1000):
+        simulation = Simulation(adapting(capacity=capacity), dataset, "runtime", seed=2)
+        runs.append((simulation.run(table), simulation.state))
+    (first, one), (second, two) = runs
+    assert first.spikes.equals(second.spikes)
+    for name, value in one.items():
+        assert np.array_equal(value, two[name]), name
+    for name in ("F1", "F2", "B1", "B2"):
+        assert 0 < rates(first)[name] < rates(plain)[name], name
+
+
+def test_values_act_and_compile_nothing(adapting, adaptation, dataset, trial_table):
+    """A current of 0 is no adaptation; the structure is the same whatever the values are."""
+    counts, keys = [], set()
+    for current in (0, 20, 200):
+        network = adapting(values={**adaptation[1], "cells.b_w": current * pA})
+        keys.add(structure_key(network))
+        recording = Simulation(network, dataset, "runtime", seed=2).run(trial_table(4))
+        counts.append(rates(recording).sum())
+    assert counts[0] > counts[1] > counts[2] > 0
+    assert len(keys) == 1
+
+
+def test_no_adaptation_is_the_plain_network(
+    adapting, adaptation, small_network, dataset, trial_table
+):
+    table = trial_table(4)
+    plain = Simulation(small_network(), dataset, "runtime", seed=2)
+    none = adapting(values={**adaptation[1], "cells.b_w": 0 * nA})
+    changed = Simulation(none, dataset, "runtime", seed=2)
+    assert changed.run(table).spikes.equals(plain.run(table).spikes)
+
+
+#: Changes of the equations, changes of the values (None leaves one out), and what is said.
+WRONG = {
+    "no value": (
+        {},
+        {"cells.tau_w": None},
+        r"constant tau_w of cells has no value.*values=\{'cells.tau_w': \.\.\.\}",
+    ),
+    "wrong unit": ({}, {"cells.tau_w": 30 * pA}, r"values\['cells.tau_w'\].*the unit s"),
+    "no unit": ({}, {"cells.b_w": 1e-11}, r"values\['cells.b_w'\].*the unit A"),
+    "unknown name": ({}, {"cells.tau_q": 1 * ms}, r"values\['cells.tau_q'\]: no equation"),
+    "unknown group": ({}, {"cell.tau_w": 1 * ms}, r"values\['cell.tau_w'\]: no equation"),
+    "no start": (
+        {"START_TRIAL": ORIGINAL["START_TRIAL"]},
+        {},
+        r"dI_w/dt has no start.*'I_w = \.\.\.' to equations\['START_TRIAL'\]",
+    ),
+    "undefined name": (
+        {"RESET": "v_s = V_r\nI_w += b_w*boost"}, {}, r"\(COMPARTMENTS, RESET.*not work.*boost"
+    ),
+    "units of an equation": ({"RESET": "v_s = V_r + b_w"}, {}, r"\(COMPARTMENTS, RESET.*not work"),
+    "not linear": (
+        {"COMPARTMENTS": ORIGINAL["COMPARTMENTS"] + "dI_w/dt = -(I_w**2/amp)/tau_b : amp\n",
+         "RESET": "v_s = V_r"},
+        {"cells.tau_w": None, "cells.b_w": None},
+        r"not work.*I_w",
+    ),
+    "name of a synapse's variable": (
+        {"COMPARTMENTS": ORIGINAL["COMPARTMENTS"] + "dw/dt = -w/tau_b : amp\n",
+         "RESET": "v_s = V_r", "START_TRIAL": ORIGINAL["START_TRIAL"] + "w = 0*amp\n"},
+        {"cells.tau_w": None, "cells.b_w": None},
+        r"not work.*'w' has the same name as a synaptic variable",
+    ),
+    "syntax": ({"RESET": "v_s = = V_r"}, {}, r"\(COMPARTMENTS, RESET.*not work"),
+}
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.parametrize("mistake", WRONG)
+def test_mistakes_are_named_before_anything_is_compiled(
+    adapting, adaptation, dataset, trial_table, monkeypatch, tmp_path, mistake, device
+):
+    def never(*_):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(engine, "make", never)
+    monkeypatch.setenv("BSD_CACHE", str(tmp_path))
+    changes, values, says = WRONG[mistake]
+    values = {k: v for k, v in {**adaptation[1], **values}.items() if v is not None}
+    with pytest.raises(InputError, match=says) as error:
+        Simulation(adapting(changes, values), dataset, device).run(trial_table(1))
+    assert "\n" not in str(error.value)
+
+
+def test_a_constant_of_the_interneurons_needs_a_value_too(small_network, dataset):
+    changes = {"NORMALISER": ORIGINAL["NORMALISER"] + "gain : 1 (shared, constant)\n"}
+    with pytest.raises(InputError, match="constant gain of normaliser has no value"):
+        Simulation(small_network(equations=changes), dataset, "runtime")
+    network = small_network(equations=changes, values={"normaliser.gain": 2.0})
+    assert Simulation(network, dataset, "runtime").simulator.specs["normaliser.gain"][0] == 1
+
+
+def test_whole_numbers_are_numbers(small_network, dataset):
+    """2 and 2.0 are the same value of a constant, on every device."""
+    changes = {"NORMALISER": ORIGINAL["NORMALISER"] + "gain : 1 (shared, constant)\n"}
+    for value in (2, 2.0, np.int64(2)):
+        network = small_network(
+            equations=changes, values={"normaliser.gain": value}, precision="float32"
+        )
+        specs = Simulation(network, dataset, "runtime").simulator.specs
+        assert specs["normaliser.gain"] == (1, np.dtype(np.float32))
+
+
+def test_values_have_the_size_of_their_constant(small_network, dataset):
+    changes = {"CELL_LEARNING": ORIGINAL["CELL_LEARNING"] + "boost : 1 (constant)\n"}
+    n = small_network().layout.n_cells
+    for wrong in (np.ones(n - 1), 1.0, np.full(n, np.nan)):
+        network = small_network(equations=changes, values={"cells.boost": wrong})
+        with pytest.raises(InputError, match=r"values\['cells.boost'\]"):
+            Simulation(network, dataset, "runtime")
+    network = small_network(equations=changes, values={"cells.boost": np.arange(n)})
+    assert Simulation(network, dataset, "runtime").simulator.specs["cells.boost"][0] == n
+
+
+def test_a_constant_of_synapses_needs_a_value_too(small_network, dataset, trial_table):
+    changes = {
+        "PLASTIC_SYNAPSE": ORIGINAL["PLASTIC_SYNAPSE"] + "gain : 1 (shared, constant)\n",
+        "LEARN": "w = clip(w + gain*r_learn_pre*teach_post, -w_max, w_max)",
+    }
+    with pytest.raises(InputError, match="constant gain of (afferent|cortical)_basal has no value"):
+        Simulation(small_network(equations=changes, projection="synapses"), dataset, "runtime")
+    table, states = trial_table(3), []
+    for options in (
+        {},
+        {"equations": changes, "values": {"afferent_basal.gain": 1.0, "cortical_basal.gain": 1.0}},
+    ):
+        network = small_network(projection="synapses", **options)
+        simulation = Simulation(network, dataset, "runtime", seed=1)
+        simulation.run(table)
+        states.append(simulation.state["cortical_basal.w"])
+    assert np.array_equal(*states)
+
+
+def test_errors_of_the_model_itself_are_no_user_errors(small_network, dataset, trial_table):
+    """Without changed equations they pass as they are, with all that Brian2 says."""
+    network = small_network()
+    network.equations["RESET"] = "v_s = V_r*boost"
+    with pytest.raises(Exception) as error:  # noqa: B017
+        Simulation(network, dataset, "runtime").run(trial_table(1))
+    assert not isinstance(error.value, InputError)
