@@ -49,8 +49,8 @@ def test_variables_that_the_order_leaves_out_follow():
         ("dx/dt = 1/tau : 1\ntau : second", {}, "dx/dt does not depend on x"),
         ("dx/dt = -x/tau + xi*tau**-0.5 : 1\ntau : second", {}, "Stochastic"),
     ],
-    ids=["unknown variable", "repeated variable", "square", "exponential", "root", "saturating decay",
-         "no decay", "stochastic"],
+    ids=["unknown variable", "repeated variable", "square", "exponential", "root",
+         "saturating decay", "no decay", "stochastic"],
 )
 def test_what_cannot_be_staggered_is_refused(text, options, says):
     with pytest.raises(UnsupportedEquationsException, match=says):
