@@ -20,7 +20,7 @@ from brian2 import (
     linked_var,
     prefs,
 )
-from brian2.equations.equations import DIFFERENTIAL_EQUATION
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT
 
 from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
@@ -53,6 +53,9 @@ class BrianObjects:
         """Keep an object under its Brian2 name."""
         self._objects[thing.name] = thing
         return thing
+
+    def __iter__(self):
+        return iter(self._objects.values())
 
     def __getattr__(self, name):
         try:
@@ -233,38 +236,59 @@ class BidirectionalNetwork:
     def _check_additions(self, objects):
         """Refuse what a changed equation adds without a value or a start of the trial."""
         given = {*self.values(), *self.initial_state(0), *self.encoder_keys(0), *_RUN_TIME}
-        for group in (objects.afferents, objects.cells, objects.normaliser, objects.memory):
-            wiring = self._wiring[group.name]
+        groups = [g for g in objects if isinstance(g, (NeuronGroup, Synapses))]
+        known = {f"{g.name}.{name}" for g in groups for name in g.equations.names}
+        for name in self.extra_values:
+            if name not in known:
+                raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
+        for group in groups:
             for equation in group.equations.values():
                 name = f"{group.name}.{equation.varname}"
                 if name in self.extra_values:
-                    unit = group.variables[equation.varname].dim
-                    if get_dimensions(self.extra_values[name]) != unit:
-                        raise InputError(
-                            f"values[{name!r}] = {self.extra_values[name]}: the equations give it "
-                            f"the unit {equation.unit}."
-                        )
+                    self._check_value(name, group.variables[equation.varname], equation)
                 if "constant" in equation.flags and not (
-                    name in given or equation.varname in wiring
+                    name in given or equation.varname in self._wiring.get(group.name, ())
                 ):
                     raise InputError(
                         f"the constant {equation.varname} of {group.name} has no value: give it as "
                         f"values={{{name!r}: ...}}."
                     )
-                reset = rf"^\s*{equation.varname}\s*="
+                start = rf"^\s*{equation.varname}\s*="
                 if (
                     group is objects.cells
                     and equation.type == DIFFERENTIAL_EQUATION
-                    and not re.search(reset, self.equations["START_TRIAL"], re.MULTILINE)
+                    and not re.search(start, self.equations["START_TRIAL"], re.MULTILINE)
                 ):
                     raise InputError(
                         f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
                         f"'{equation.varname} = ...' to equations['START_TRIAL']."
                     )
-        known = {f"{name}.{v}" for name in self._wiring for v in getattr(objects, name).variables}
-        for name in self.extra_values:
-            if name not in known:
-                raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
+
+    def _check_value(self, name, variable, equation):
+        value = self.extra_values[name]
+        if get_dimensions(value) != variable.dim:
+            raise InputError(
+                f"values[{name!r}] = {value}: the equations give it the unit {equation.unit}."
+            )
+        if equation.var_type != FLOAT:
+            raise InputError(f"values[{name!r}]: write it without 'integer' or 'boolean'.")
+        size = 1 if variable.scalar else self._size_of(name)
+        if np.size(value) != size or not np.isfinite(np.asarray(value)).all():
+            raise InputError(
+                f"values[{name!r}]: {np.size(value)} values given, {size} finite ones needed."
+            )
+
+    def _size_of(self, name):
+        sizes = {
+            "afferents": self.layout.n_afferents,
+            "cells": self.layout.n_cells,
+            "normaliser": len(self.layout.populations),
+            "memory": len(self.memory_populations) * self.parameters.learning.memory_slots,
+        }
+        group = name.split(".")[0]
+        if group not in sizes:
+            raise InputError(f"values[{name!r}]: make it '(shared, constant)'.")
+        return sizes[group]
 
     def _create_afferents(self, objects):
         layout, eqs, timing = self.layout, self.equations, self.parameters.timing
@@ -626,7 +650,7 @@ class BidirectionalNetwork:
         if learning.top_rule == "softmax":
             rules["softmax"] = lambda q: q.name == top
             values["cells.beta"] = learning.softmax_gain
-        values.update({name: np.asarray(v) for name, v in self.extra_values.items()})
+        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         for name, rule in rules.items():
             values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
         values["cells.eta"] = layout.per_cell(self._learning_rate)
