@@ -47,16 +47,16 @@ class StaggeredExponentialEuler(StateUpdateMethod):
             rate, drive = (_without_refractoriness(term) for term in system[name])
             if rate == 0:
                 raise UnsupportedEquationsException(f"d{name}/dt does not depend on {name}.")
+            if name in {symbol.name for symbol in rate.free_symbols | drive.free_symbols}:
+                raise UnsupportedEquationsException(
+                    f"d{name}/dt is not linear in {name}: use another `method`."
+                )
             x, dt = sp.Symbol(name), sp.Symbol("dt")
             code.append(f"_decay_{name} = {sympy_to_str(sp.exp(rate * dt))}")
             if drive == 0:
                 code.append(f"{name} = _decay_{name} * {sympy_to_str(x)}")
             else:
                 steady_state = sp.cancel(sp.together(-drive / rate))
-                if x.name in {symbol.name for symbol in steady_state.free_symbols}:
-                    raise UnsupportedEquationsException(
-                        f"d{name}/dt is not linear in {name}: use another `method`."
-                    )
                 code.append(f"_inf_{name} = {sympy_to_str(steady_state)}")
                 code.append(f"{name} = _inf_{name} + _decay_{name} * ({name} - _inf_{name})")
         return "\n".join(code)

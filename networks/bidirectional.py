@@ -650,13 +650,13 @@ class BidirectionalNetwork:
         if learning.top_rule == "softmax":
             rules["softmax"] = lambda q: q.name == top
             values["cells.beta"] = learning.softmax_gain
-        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         for name, rule in rules.items():
             values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
         values["cells.eta"] = layout.per_cell(self._learning_rate)
         values["cells.bias"] = layout.per_cell(
             lambda q: self._asymmetries() if q.name == top else 0.0
         )
+        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
 
     def _asymmetries(self):

@@ -126,7 +126,8 @@ def run_experiment(
     config = configuration(experiment, network, seed, fold, device)
     folder = ResultsFolder(out, config, resume)
     if resume and folder.finished:
-        return json.loads((folder.path / "metrics.json").read_text())
+        metrics = json.loads((folder.path / "metrics.json").read_text())
+        return metrics | {"out": str(folder.path)}  # it may have been moved
     started = datetime.now(UTC)
     simulation = Simulation(
         network, dataset, device, seed,

@@ -129,13 +129,14 @@ def check_table(table, dataset, n_concepts):
 def _check_kinds(table):
     """Give every column its type, or say which one has other values."""
     for name in ("stimulus", "concept", "part", "mask"):  # a trial may have none of them
-        table[name] = table[name].where(table[name].notna(), COLUMNS[name])
+        table[name] = table[name].astype(object).where(table[name].notna(), COLUMNS[name])
     for name, default in COLUMNS.items():
         if isinstance(default, str):
-            if not table[name].map(lambda value: isinstance(value, str)).all():
+            if not all(isinstance(value, str) for value in table[name]):
                 raise InputError(f"trial table: column {name!r} must hold text only.")
+            table[name] = table[name].astype(str)
             continue
-        values = pd.to_numeric(table[name], errors="coerce")
+        values = pd.to_numeric(table[name].astype(object), errors="coerce")
         if not np.isfinite(values).all():
             raise InputError(
                 f"trial table: column {name!r} must hold finite numbers only (join tables with "
