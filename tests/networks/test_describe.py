@@ -58,7 +58,7 @@ def code_of(objects):
     """Name of each scheduled piece of code to its text in the Brian2 objects."""
     code = {}
     for thing in objects.network().objects:
-        if isinstance(thing, NeuronGroup):
+        if type(thing) is NeuronGroup:
             code |= {(thing.name, event): text for event, text in thing.events.items()}
             code |= {(thing.name, "reset", e): text for e, text in thing.event_codes.items()}
             for runner in thing.contained_objects:
@@ -77,7 +77,7 @@ def test_displayed_equations_are_those_of_the_brian2_objects(described):
     for row in shown.itertuples():
         thing = getattr(objects, row.object)
         parsed = dict(Equations(row.text))
-        if isinstance(thing, NeuronGroup):
+        if type(thing) is NeuronGroup:
             assert parsed == dict(thing.user_equations)
             continue
         summed = thing.summed_updaters
@@ -243,7 +243,7 @@ def test_describing_leaves_brian2_as_it_was():
 def test_no_brian2_objects_stay_behind():
     def alive():
         gc.collect()
-        return sum(isinstance(thing, NeuronGroup) for thing in gc.get_objects())
+        return sum(type(thing) is NeuronGroup for thing in gc.get_objects())
 
     describe(make_network())
     before = alive()
