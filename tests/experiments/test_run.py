@@ -129,8 +129,7 @@ def test_seed_decides_everything(small, tmp_path):
         assert not np.array_equal(a[name], c[name])
 
 
-def test_damaged_checkpoint_is_refused(small, tmp_path, monkeypatch):
-    out = tmp_path / "run"
+def _stop_after_first_chunk(small, out, monkeypatch):
     save = run_module.ResultsFolder.save_chunk
 
     def save_and_stop(folder, *arguments):
@@ -141,6 +140,11 @@ def test_damaged_checkpoint_is_refused(small, tmp_path, monkeypatch):
         patch.setattr(run_module.ResultsFolder, "save_chunk", save_and_stop)
         with pytest.raises(_Interrupted):
             _run(small, out)
+
+
+def test_damaged_checkpoint_is_refused(small, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    _stop_after_first_chunk(small, out, monkeypatch)
     content = (out / "checkpoint.npz").read_bytes()
     (out / "checkpoint.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="damaged"):
@@ -149,16 +153,7 @@ def test_damaged_checkpoint_is_refused(small, tmp_path, monkeypatch):
 
 def test_checkpoint_of_another_network_is_refused(small, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    save = run_module.ResultsFolder.save_chunk
-
-    def save_and_stop(folder, *arguments):
-        save(folder, *arguments)
-        raise _Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module.ResultsFolder, "save_chunk", save_and_stop)
-        with pytest.raises(_Interrupted):
-            _run(small, out)
+    _stop_after_first_chunk(small, out, monkeypatch)
     with pytest.raises(InputError, match="another layers"):
         _run(small.changed(hidden=(8, 6)), out, resume=True)
 
