@@ -12,7 +12,7 @@ from brian2 import Function
 __all__ = ["hash_uniform", "stream_keys", "uniform"]
 
 _CPP = """
-static inline double hash_uniform(const int32_t key, const int32_t trial, const int32_t step)
+@HOST_DEVICE@static inline double hash_uniform(const int32_t key, const int32_t trial, const int32_t step)
 {
     uint32_t h = (uint32_t)key;
     h ^= (uint32_t)trial * 0x9E3779B1u;
@@ -87,4 +87,7 @@ hash_uniform = Function(
     stateless=True,
 )
 hash_uniform.implementations.add_implementation("numpy", uniform)
-hash_uniform.implementations.add_implementation("cpp", _CPP)
+for _target, _qualifiers in (("cpp", ""), ("cuda", "__host__ __device__ ")):
+    hash_uniform.implementations.add_implementation(
+        _target, _CPP.replace("@HOST_DEVICE@", _qualifiers)
+    )

@@ -29,6 +29,7 @@ from bsd.networks.dense import DenseProjection
 from bsd.networks.layout import Layout
 from bsd.networks.schedule import SCHEDULE
 from bsd.networks.stopping import stop_simulation
+from bsd.networks.trial_record import TrialRecord
 
 __all__ = ["CONTROL_COLUMNS", "BidirectionalNetwork", "BrianObjects"]
 
@@ -215,8 +216,9 @@ class BidirectionalNetwork:
         BrianObjects
             Attributes `afferents`, `cells`, `normaliser`, `memory` (NeuronGroups);
             `afferent_basal`, `cortical_basal`, `afferent_apical`, `cortical_apical`, `relay`,
-            `pooling`, `memory_pattern`, `memory_pooling` (Synapses); monitors; `drive` and
-            `control` (TimedArrays); `dense` (DenseProjection by Synapses name).
+            `pooling`, `memory_pattern`, `memory_pooling` (Synapses); monitors; `trial_cells`,
+            `trial_afferents`, `trial_cosine` (TrialRecords); `drive` and `control` (TimedArrays);
+            `dense` (DenseProjection by Synapses name).
         """
         prefs.core.default_float_dtype = getattr(np, self.precision)
         # the first two are meant; objects may also be made only to be described
@@ -430,6 +432,8 @@ class BidirectionalNetwork:
         model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
         if softmax:
             model += eqs["CELL_LEARNING_SOFTMAX"]
+        if self.projection == "dense":
+            model += "emit : 1  # above 0 in a step with a spike\n"
         events = {"recorded": f"{eqs['THRESHOLD']} and recording > 0"}
         events.update(self._learning_event)
         cells = objects.add(
@@ -449,6 +453,9 @@ class BidirectionalNetwork:
         )
         cells.set_event_schedule("recorded", when="thresholds", order=1)
         averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
+        if self.projection == "dense":
+            ready = " and not_refractory" if refractory else ""
+            averages += f"emit = int({eqs['THRESHOLD']}{ready})"
         cells.run_regularly(averages, when="average", name="cells_average")
         begin = eqs["READ_CONTROL"]
         if refractory:
@@ -510,18 +517,29 @@ class BidirectionalNetwork:
                 synapses.pre.when = when
                 synapses.learn.when, synapses.learn.order = "learn", 0
                 continue
-            dense = objects.dense[name] = DenseProjection(synapses)
+            dense = objects.dense[name] = DenseProjection(synapses, *self._sources(name))
             functions = {f"{name}_drive": dense.drive, f"{name}_update": dense.update}
             objects.cells.namespace.update(functions)
-            objects.cells.run_regularly(
+            propagate = objects.cells.run_regularly(
                 f"I_b += I_epsc*{name}_drive(i)", when=when, name=f"{name}_propagate"
             )
-            objects.cells.run_regularly(
+            propagate.needed_variables = dense.arrays["drive"]
+            learn = objects.cells.run_regularly(
                 f"n_changed += {name}_update(i)",
                 dt=self.parameters.timing.duration,
                 when="learn",
                 name=f"{name}_learn",
             )
+            learn.needed_variables = dense.arrays["update"]
+
+    def _sources(self, synapses):
+        """For each cell, where its source population starts and stops in the source group."""
+        start, stop = np.zeros((2, self.layout.n_cells), dtype=np.int32)
+        for projection in self.layout.projections:
+            if projection.synapses == synapses:
+                start[projection.target.cells] = projection.source.start
+                stop[projection.target.cells] = projection.source.stop
+        return start, stop
 
     def _create_apical(self, objects):
         receive = self.equations["RECEIVE_APICAL"]
@@ -576,11 +594,11 @@ class BidirectionalNetwork:
         _sum_at(memory_pooling, "inhibit")
 
     def _create_monitors(self, objects):
-        at_tick = {"dt": self.parameters.timing.duration, "when": "record", "record": True}
+        run = self.capacity + 1, self.parameters.timing.duration
         cells, afferents = objects.cells, objects.afferents
-        objects.add(StateMonitor(cells, ["n_s", "u"], name="trial_cells", **at_tick))
-        objects.add(StateMonitor(afferents, ["n_s"], name="trial_afferents", **at_tick))
-        objects.add(StateMonitor(objects.normaliser, ["C"], name="trial_cosine", **at_tick))
+        objects.trial_cells = TrialRecord(cells, ["n_s", "u"], *run)
+        objects.trial_afferents = TrialRecord(afferents, ["n_s"], *run)
+        objects.trial_cosine = TrialRecord(objects.normaliser, ["C"], *run)
         objects.add(EventMonitor(cells, "recorded", name="cell_spikes"))
         objects.add(EventMonitor(afferents, "recorded", name="afferent_spikes"))
         objects.add(

@@ -7,9 +7,14 @@ module gives them to the equations as two functions of the postsynaptic cell,
     drive(i)   sum of w over the presynaptic cells that fired in this step,
     update(i)  applies the learning rule to the synapses of cell i, returns how many changed,
 
-with a NumPy and a C++ implementation. The weights stay in the Synapses object. `reads` and
-`writes` declare which variables of the presynaptic cell, the postsynaptic cell and the synapse
-each function touches.
+with a NumPy, a C++ and a CUDA implementation. The weights stay in the Synapses object. `reads`
+and `writes` declare which variables of the presynaptic cell, the postsynaptic cell and the
+synapse each function touches.
+
+NumPy and C++ compute all cells at once, row by row, when the first of them asks. On CUDA every
+postsynaptic cell is a thread that visits the presynaptic cells of its own source population:
+neighbouring threads then read neighbouring weights. Where the source population lies is two
+integers per cell, `arrays` names all that a kernel needs.
 """
 
 import numpy as np
@@ -26,17 +31,23 @@ class DenseProjection:
     synapses : Synapses
         With the variables ``w`` and ``w_max``, ordered by presynaptic cell, then by
         postsynaptic cell. The source group has the variables ``target_start``,
-        ``target_stop``, ``first_synapse``, ``r_learn``; the target group has ``teach``.
+        ``target_stop``, ``first_synapse``, ``r_learn`` and ``emit`` (above 0 in a step with a
+        spike); the target group has ``teach``.
+    source_start, source_stop : array_like of int
+        For each cell of the target group, the cells of the source group that project to it.
 
     Attributes
     ----------
     drive, update : brian2.Function
+    arrays : dict of str to list of str
+        By function: the variables of the target group that its code needs, given as
+        ``needed_variables`` to whatever calls it.
     reads, writes : dict of str to list of str
         Variables of ``pre``, ``post`` and ``synapse`` that the functions touch.
     """
 
     reads = {
-        "drive": {"pre": ["_spikespace"], "post": [], "synapse": ["w"]},
+        "drive": {"pre": ["emit"], "post": [], "synapse": ["w"]},
         "update": {"pre": ["r_learn"], "post": ["teach"], "synapse": ["w", "w_max"]},
     }
     writes = {
@@ -44,14 +55,37 @@ class DenseProjection:
         "update": {"pre": [], "post": [], "synapse": ["w"]},
     }
 
-    def __init__(self, synapses):
+    def __init__(self, synapses, source_start, source_stop):
         self.synapses = synapses
         self.source = synapses.source
         self.target = synapses.target
-        self.drive = self._function("drive", self._drive_numpy, _DRIVE_CPP)
-        self.update = self._function("update", self._update_numpy, _UPDATE_CPP)
+        shared = self._share(source_start, source_stop)
+        self.arrays = {
+            name: [shared[array] for array in arrays] for name, arrays in _CUDA_ARRAYS.items()
+        }
+        self.drive = self._function("drive", self._drive_numpy, _DRIVE_CPP, DRIVE_CUDA)
+        self.update = self._function("update", self._update_numpy, _UPDATE_CPP, UPDATE_CUDA)
 
-    def _function(self, name, numpy_version, cpp):
+    def _share(self, source_start, source_stop):
+        """Give the target group names for the arrays that its code reads."""
+        own, names = self.target.variables, {}
+        for name, values in (("source_start", source_start), ("source_stop", source_stop)):
+            names[name] = f"{self.synapses.name}_{name}"
+            own.add_array(
+                names[name], size=len(self.target), values=values, dtype=np.int32,
+                constant=True, read_only=True,
+            )
+        for group, variables in (
+            (self.source, ("emit", "r_learn", "target_start", "target_stop", "first_synapse")),
+            (self.synapses, ("w", "w_max")),
+        ):
+            for variable in variables:
+                names[variable] = f"{self.synapses.name}_{variable}"
+                own.add_reference(names[variable], group, variable)
+        names["teach"] = "teach"
+        return names
+
+    def _function(self, name, numpy_version, cpp, cuda):
         function = Function(
             numpy_version,
             arg_units=[1],
@@ -68,7 +102,26 @@ class DenseProjection:
             namespace=lambda owner: {},
             name=full_name,
         )
+        function.implementations.add_dynamic_implementation(
+            "cuda",
+            code=lambda owner: self._render_cuda(cuda, full_name, self.arrays[name]),
+            namespace=lambda owner: {},
+            name=full_name,
+        )
         return function
+
+    @property
+    def _real(self):
+        return "float" if self.synapses.variables["w"].dtype == np.float32 else "double"
+
+    def _render_cuda(self, code, name, arrays):
+        """Code of a function, and a macro that hands it the arrays of the kernel it is used in."""
+        variables = self.target.variables
+        pointers = [get_device().get_array_name(variables[a], prefix="_ptr") for a in arrays]
+        return {
+            "support_code": code.replace("@NAME@", f"{name}_of").replace("@REAL@", self._real),
+            "hashdefine_code": f"#define {name}(i) {name}_of(i, {', '.join(pointers)})",
+        }
 
     def _render(self, code, name):
         array = get_device().get_array_name
@@ -89,7 +142,7 @@ class DenseProjection:
             "@TEACH@": of(self.target, "teach"),
             "@W_MAX@": of(self.synapses, "w_max"),
             "@W@": f"brian::{weights}",
-            "@REAL@": "float" if self.synapses.variables["w"].dtype == np.float32 else "double",
+            "@REAL@": self._real,
         }.items():
             code = code.replace(mark, text)
         return code
@@ -213,5 +266,64 @@ static inline @REAL@ @NAME@(const int32_t i)
         }
     }
     return changed[i];
+}
+"""
+
+#: Arrays that the CUDA functions take, in the order of their parameters.
+_CUDA_ARRAYS = {
+    "drive": (
+        "emit", "source_start", "source_stop", "target_start", "target_stop", "first_synapse", "w",
+    ),
+    "update": (
+        "r_learn", "teach", "w_max", "source_start", "source_stop", "target_start", "target_stop",
+        "first_synapse", "w",
+    ),
+}
+
+#: The rows of a population follow one another. Loads of 16 rows are under way at a time.
+DRIVE_CUDA = """
+static inline __host__ __device__ @REAL@ @NAME@(
+    const int32_t i, const @REAL@* emit, const int32_t* source_start, const int32_t* source_stop,
+    const int32_t* target_start, const int32_t* target_stop, const int32_t* first_synapse,
+    const @REAL@* w)
+{
+    const int32_t start = source_start[i], n = source_stop[i] - start;
+    if (n == 0) return 0;
+    const int32_t length = target_stop[start] - target_start[start];
+    const @REAL@* column = w + first_synapse[start] + (i - target_start[start]);
+    emit += start;
+    @REAL@ sum = 0;
+#pragma unroll 16
+    for (int32_t k = 0; k < n; k++)
+        sum += emit[k] > 0 ? column[(int64_t)k*length] : (@REAL@)0;
+    return sum;
+}
+"""
+
+#: Cells without an error and rows of silent cells are skipped.
+UPDATE_CUDA = """
+static inline __host__ __device__ @REAL@ @NAME@(
+    const int32_t i, const @REAL@* r_learn, const @REAL@* teach, const @REAL@* w_max,
+    const int32_t* source_start, const int32_t* source_stop, const int32_t* target_start,
+    const int32_t* target_stop, const int32_t* first_synapse, @REAL@* w)
+{
+    const int32_t start = source_start[i], n = source_stop[i] - start;
+    const @REAL@ error = teach[i], most = w_max[0];
+    if (n == 0 || error == 0) return 0;
+    const int32_t length = target_stop[start] - target_start[start];
+    @REAL@* column = w + first_synapse[start] + (i - target_start[start]);
+    r_learn += start;
+    @REAL@ changed = 0;
+#pragma unroll 4
+    for (int32_t k = 0; k < n; k++)
+    {
+        const @REAL@ r = r_learn[k];
+        if (r == 0) continue;
+        @REAL@ value = column[(int64_t)k*length] + r*error;
+        value = value > most ? most : value;
+        column[(int64_t)k*length] = value < -most ? -most : value;
+        changed += 1;
+    }
+    return changed;
 }
 """

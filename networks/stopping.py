@@ -1,7 +1,8 @@
 """End of a chunk: the compiled program stops after as many trials as it was given.
 
 Brian2 writes the duration of a run into the code. A chunk is compiled for the largest number
-of trials; a shorter one stops here, as Brian2's own programs do on an interrupt.
+of trials; a shorter one stops here, as Brian2's own programs do on an interrupt. A CUDA kernel
+cannot stop the program that launched it: there the engine shortens the run instead.
 """
 
 from brian2 import Function
@@ -30,6 +31,15 @@ static inline int32_t stop_simulation(const int32_t condition)
 {
     if (condition)
         Network::_globally_stopped = true;
+    return condition;
+}
+""",
+)
+stop_simulation.implementations.add_implementation(
+    "cuda",
+    """
+static inline __host__ __device__ int32_t stop_simulation(const int32_t condition)
+{
     return condition;
 }
 """,

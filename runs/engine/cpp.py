@@ -19,7 +19,7 @@ import bsd.equations
 import bsd.networks
 from bsd.equations.errors import InputError
 from bsd.runs.engine.equation_errors import explained
-from bsd.runs.engine.variables import OUTPUTS, STATE, TWO_DIMENSIONAL, check_inputs, input_specs
+from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
 
 __all__ = ["CppSimulator", "cache_directory", "generate", "structure_key"]
 
@@ -111,14 +111,14 @@ def generate(network, directory):
 
 
 def _manifest(network, objects, device):
-    outputs = {}
+    outputs, columns = {}, output_columns(network)
     for name in OUTPUTS + STATE:
         owner, variable = name.split(".")
         var = getattr(objects, owner).variables[variable]
         outputs[name] = {
             "file": device.get_array_filename(var),
             "dtype": np.dtype(var.dtype).str,
-            "columns": int(var.size[1]) if owner in TWO_DIMENSIONAL else 0,
+            "columns": columns.get(owner, 0),
         }
     inputs = {name: [size, dtype.str] for name, (size, dtype) in input_specs(network).items()}
     return {"inputs": inputs, "outputs": outputs}

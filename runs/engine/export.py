@@ -33,6 +33,7 @@ _MEANINGS = {
     "probe_voltages.v_s": "soma of the probed cells (V)",
     "probe_voltages.v_b": "basal dendrite of the probed cells (V)",
     "probe_voltages.v_a": "apical dendrite of the probed cells (V)",
+    "afferents.finished": "1 if all trials were run, 0 if the run was interrupted",
     "afferent_basal.w": "weights from afferents at the end",
     "cortical_basal.w": "weights from pyramidal cells at the end",
     "memory_pattern.mu": "patterns held by the memory interneurons at the end",
@@ -335,12 +336,9 @@ def load_results(directory):
         for name, spec in manifest["outputs"].items()
         if name not in STATE
     }
+    if not outputs["afferents.finished"].any():
+        raise InputError(f"the run in {directory} was interrupted: run `make run` again.")
     outputs = trim(outputs, len(table), network.parameters.timing.steps)
-    if len(outputs["trial_cells.n_s"]) < len(table):
-        raise InputError(
-            f"{directory} holds {len(outputs['trial_cells.n_s'])} of {len(table)} trials, the run "
-            "was interrupted: run `make run` again."
-        )
     check_finite(outputs, table)
     return Recording.from_outputs(network, table, outputs)
 

@@ -9,7 +9,7 @@ from brian2.devices.device import reset_device
 
 from bsd.runs.engine.cpp import trim
 from bsd.runs.engine.equation_errors import explained
-from bsd.runs.engine.variables import OUTPUTS, STATE, TWO_DIMENSIONAL, check_inputs, input_specs
+from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
 
 __all__ = ["RuntimeSimulator"]
 
@@ -61,12 +61,12 @@ class RuntimeSimulator:
                 report=report,
                 report_period=0.5 * brian2.second,
             )
-        outputs = {}
+        outputs, columns = {}, output_columns(self.network)
         for name in OUTPUTS + STATE:
             owner, variable = name.split(".")
             value = np.array(getattr(self.objects, owner).variables[variable].get_value())
-            if owner in TWO_DIMENSIONAL:
-                value = value.reshape(-1, value.shape[-1])
+            if owner in columns:
+                value = value.reshape(-1, columns[owner])
             outputs[name] = np.atleast_1d(value)
         return trim(outputs, n_trials, timing.steps)
 

@@ -4,12 +4,13 @@ import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
 
-__all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs"]
+__all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs", "output_columns"]
 
 #: Variables that a chunk of trials hands on to the next.
 STATE = ("afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer")
 
-#: Recorded variables: per trial (rows are trials), per event, per time step.
+#: Recorded variables: per trial (rows are trials), per event, per time step; last, whether the
+#: run came to its end (1) or was interrupted.
 OUTPUTS = (
     "trial_cells.n_s",
     "trial_cells.u",
@@ -22,10 +23,29 @@ OUTPUTS = (
     "probe_voltages.v_s",
     "probe_voltages.v_b",
     "probe_voltages.v_a",
+    "afferents.finished",
 )
 
-#: Outputs that Brian2 stores as one row per sample.
-TWO_DIMENSIONAL = ("trial_cells", "trial_afferents", "trial_cosine", "probe_voltages")
+
+def output_columns(network):
+    """Row lengths of the outputs that hold one row per sample.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+
+    Returns
+    -------
+    dict of str to int
+        By the part of the output's name before the dot.
+    """
+    layout = network.layout
+    return {
+        "trial_cells": layout.n_cells,
+        "trial_afferents": layout.n_afferents,
+        "trial_cosine": len(layout.populations),
+        "probe_voltages": len(network.probes),
+    }
 
 
 def input_specs(network):
