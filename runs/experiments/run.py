@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -137,8 +138,8 @@ def run_experiment(
     dataset = load_data(experiment, fold)
     network = build_network(experiment, dataset, replicas=len(seeds))
     tables = [
-        experiment_table(experiment, dataset, own).assign(replica=replica)
-        for replica, own in enumerate(seeds)
+        experiment_table(replace(experiment, parameters=p), dataset, own).assign(replica=replica)
+        for replica, (own, p) in enumerate(zip(seeds, network.replica_parameters, strict=True))
     ]
     n_trials = len(tables[0])
     config = configuration(experiment, network, seeds, fold, device)
