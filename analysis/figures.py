@@ -93,7 +93,7 @@ def plot_learning_curve(trials, ax=None):
         raise ValueError("no training or test trial has a decision: join the decisions to trials")
     ax = _axes(ax, 3.2)
     n_concepts = trials.loc[trials["concept"] >= 0, "concept"].nunique()
-    n_train = trials["phase"].eq("train").cumsum()
+    trained = np.unique(trials.loc[trials["phase"] == "train", "trial"])
     if "train" in phases:
         curve = measures.running_accuracy(trials)
         window = curve.attrs["window"]
@@ -104,8 +104,8 @@ def plot_learning_curve(trials, ax=None):
         )
     if "test" in phases:
         table = measures.accuracy(trials)
-        x = n_train[trials["phase"] == "test"].groupby(trials["epoch"]).first()
-        x = table["epoch"].map(x)
+        first = trials[trials["phase"] == "test"].groupby("epoch")["trial"].min()
+        x = table["epoch"].map(first.map(lambda trial: np.searchsorted(trained, trial)))
         interval = 100 * np.stack(
             [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
         )
@@ -393,7 +393,7 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
     axis_label = "trial"
     if trials is not None:
         require_columns(trials, ["trial", "phase"], "trials")
-        trained = np.sort(trials.loc[trials["phase"] == "train", "trial"].to_numpy())
+        trained = np.unique(trials.loc[trials["phase"] == "train", "trial"])
         if len(trained):
             axis_label = "training trials"
             alignment = _count_along(alignment, trained)

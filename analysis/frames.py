@@ -36,7 +36,7 @@ def with_trials(frame, trials, columns=("phase",)):
     frame : pandas.DataFrame
         Any frame with a column ``trial``.
     trials : pandas.DataFrame
-        Trial table, ``trial`` unique.
+        Trial table, ``trial`` unique; with ``replica`` in both frames, within each replica.
     columns : sequence of str
         Columns of the trial table to add; those already in `frame` are kept as they are.
 
@@ -48,14 +48,15 @@ def with_trials(frame, trials, columns=("phase",)):
     Raises
     ------
     ValueError
-        If a column is missing or ``trial`` is not unique in `trials`.
+        If a column is missing or a trial is not unique in `trials`.
     """
     require_columns(frame, ["trial"], "frame")
     wanted = [column for column in columns if column not in frame.columns]
     require_columns(trials, ["trial", *wanted], "trials")
-    if trials["trial"].duplicated().any():
+    keys = ["trial", "replica"] if "replica" in frame and "replica" in trials else ["trial"]
+    if trials.duplicated(keys).any():
         raise ValueError("the trial table has a trial number twice: number its rows uniquely")
-    return frame.merge(trials[["trial", *wanted]], on="trial", how="left")
+    return frame.merge(trials[[*keys, *wanted]], on=keys, how="left")
 
 
 def population_order(populations):

@@ -407,7 +407,8 @@ def running_accuracy(trials, phase="train", window=None):
     Parameters
     ----------
     trials : pandas.DataFrame
-        Trial table with ``trial, phase, correct``, in order of presentation.
+        Trial table with ``trial, phase, correct``, in order of presentation; the replicas of a
+        cohort, with a row each, are averaged.
     phase : str
     window : int, optional
         Trials averaged; a fiftieth of them, at least 20 and at most 1000, by default.
@@ -425,10 +426,14 @@ def running_accuracy(trials, phase="train", window=None):
     """
     require_columns(trials, ["trial"], "trials")
     shown = _decided(trials, phase, "correct")
-    window = window or int(np.clip(len(shown) // 50, 20, 1000))
-    mean = shown["correct"].astype(float).rolling(window, min_periods=max(1, window // 2)).mean()
-    n_done = (trials["phase"] == phase).cumsum()
-    curve = pd.DataFrame({"trial": shown["trial"], "n_done": n_done[shown.index], "accuracy": mean})
+    correct = shown["correct"].astype(float).groupby(shown["trial"]).mean()
+    window = window or int(np.clip(len(correct) // 50, 20, 1000))
+    mean = correct.rolling(window, min_periods=max(1, window // 2)).mean()
+    numbers = np.unique(trials.loc[trials["phase"] == phase, "trial"])
+    n_done = np.searchsorted(numbers, correct.index, side="right")
+    curve = pd.DataFrame(
+        {"trial": correct.index, "n_done": n_done, "accuracy": mean.to_numpy()}
+    )
     curve.attrs["window"] = window
     return curve.dropna().reset_index(drop=True)
 

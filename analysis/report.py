@@ -298,6 +298,14 @@ def _numbers(results):
         value = metrics.pop(key, None)
         if isinstance(value, (list, tuple)) if key == "layers" else _is_shown(value):
             rows.append((label, _formatted(value, form)))
+    replicas = metrics.pop("replicas", None)
+    if replicas:
+        shares = pd.Series([own["accuracy"] for own in replicas], dtype=float)
+        rows.insert(0, (
+            "Replicas",
+            f"{len(replicas)}; test accuracy {_percent(shares.mean())} ± "
+            f"{100 * shares.std():.1f} (SD)",
+        ))
     metrics.pop("name", None)
     rows += [(key[0].upper() + key[1:], value) for key, value in _flat(metrics)]
     return rows
@@ -443,7 +451,8 @@ def _alignment(results):
     columns = {"cosine": "cosine C", "hamming": "Hamming", "kappa": "κ"}
     table = {label: _change(first, last, column, ".2f") for column, label in columns.items()}
     if angles is not None and angles["angle_deg"].notna().any():
-        ends = angles.sort_values("trial").groupby("layer")["angle_deg"].agg(["first", "last"])
+        mean = angles.groupby(["layer", "trial"])["angle_deg"].mean()  # over replicas
+        ends = mean.groupby("layer").agg(["first", "last"])
         caption.append(
             "An angle of 90° between forward and transposed feedback weights means that they are "
             "unrelated, 0° that they are symmetric."
@@ -481,7 +490,7 @@ def _change(first, last, column, form):
 
 
 def _raster(results):
-    spikes = results.spikes
+    spikes = _first_replica(results.spikes)
     if spikes is None:
         return None
     trial = _shown_trial(results, spikes)
@@ -504,7 +513,7 @@ def _raster(results):
 
 
 def _voltages(results):
-    voltages = results.voltages
+    voltages = _first_replica(results.voltages)
     if voltages is None or figures.voltage_pairs(voltages).empty:
         return None
     pairs = figures.voltage_pairs(voltages)
@@ -567,6 +576,13 @@ def _rates(results):
         "rates", "Firing rates", " ".join(caption),
         lambda figure: figures.plot_rates(rates, ax=figure.subplots()),
     )
+
+
+def _first_replica(frame):
+    """What a figure of single cells shows of a cohort."""
+    if frame is None or "replica" not in frame:
+        return frame
+    return frame[frame["replica"] == frame["replica"].min()]
 
 
 def _shown_trial(results, frame):

@@ -27,13 +27,14 @@ r_learn     : 1                     # rate feature at the learning tick, else 0
 learn       : 1 (shared)            # plasticity of the trial under way
 recording   : 1 (shared)            # spikes of the trial under way are kept
 draw        : integer (shared)      # what the random numbers of the trial are counted by
+replica     : integer (shared, constant)  # the network's number
 step        : integer (shared)      # time step in the trial, from 1
 n_trials    : integer (shared, constant)  # trials of the chunk
 finished    : integer (shared)      # 1 when all of them are over
 p_step      : 1 (shared, constant)  # f_max dt
 count_unit  : 1 (shared, constant)  # 1 / (T f_max)
 key         : integer (constant)    # random stream of the cell
-is_concept  : 1 (constant)          # concept afferents, else stimulus afferents
+is_concept  : integer (constant)    # concept afferents, else stimulus afferents
 """
 
 #: One line each: regular with a phase, and Poisson-like.
@@ -58,14 +59,15 @@ AFFERENT_FEATURE = "r_learn = int(learn > 0)*n_s*count_unit"
 RELAY = "relayed_post += gate_post"
 
 #: `drive` and `control` are the chunk's trial table as timed arrays; the columns of `control`
-#: are learn, record, gate of the concept relay, gate of the stimulus relay, draw.
+#: are learn, record, gate of the concept relay, gate of the stimulus relay, draw, once for each
+#: replica.
 START_AFFERENT_TRIAL = """
-draw = int(control(t, 4))
 finished = stop_simulation(int(timestep(t, trial_duration) >= n_trials))
-learn = control(t, 0)
-recording = control(t, 1)
+draw = int(control(t, n_control*replica + 4))
+learn = control(t, n_control*replica)
+recording = control(t, n_control*replica + 1)
 x = drive(t, i)
-gate = is_concept*control(t, 2) + (1 - is_concept)*control(t, 3)
+gate = control(t, n_control*replica + 3 - is_concept)
 phase = hash_uniform(key, draw, 0)
 relayed = 0
 n_s = 0

@@ -16,6 +16,7 @@ __all__ = [
     "NORMALISE",
     "NORMALISER",
     "NEXT_SLOT",
+    "READ_LEARN",
     "POOL_CELLS",
     "POOL_CELLS_SOFTMAX",
     "POOL_MEMORY",
@@ -68,6 +69,7 @@ slot         : integer (constant)      # 0 .. K-1
 pointer      : integer                 # the slot that the next trial fills
 n_slots      : integer (shared, constant)
 learn        : 1 (shared)              # plasticity of the trial under way
+replica      : integer (shared, constant)  # the network's number
 population   : integer (constant)      # normaliser of its population
 target_start : integer (constant)      # its population, as a range of cells
 target_stop  : integer (constant)
@@ -101,4 +103,7 @@ repel = scale*2*lam/K
 STORE = "mu = h_a_post"
 
 NEXT_SLOT = "pointer = (pointer + int(learn > 0)) % n_slots"
+
+#: See `bsd.equations.encoders.START_AFFERENT_TRIAL`.
+READ_LEARN = "learn = control(t, n_control*replica)"
 

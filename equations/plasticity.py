@@ -38,6 +38,7 @@ teach        : 1                     # eta * learn * delta, read by the basal sy
 r_learn      : 1                     # somatic rate at the learning tick, else 0
 learn        : 1 (shared)            # plasticity of the trial under way
 recording    : 1 (shared)            # spikes of the trial under way are kept
+replica      : integer (shared, constant)  # the network's number
 eta          : 1 (constant)          # learning rate of the cell's basal synapses
 reco         : 1 (constant)          # 1 where the ReCo rule applies
 delta_spikes : 1 (constant)          # 1 where the delta rule on spikes applies

@@ -128,8 +128,8 @@ n_changed = 0
 
 #: Columns of the trial table that all cells read.
 READ_CONTROL = """
-learn = control(t, 0)
-recording = control(t, 1)
+learn = control(t, n_control*replica)
+recording = control(t, n_control*replica + 1)
 """
 
 END_REFRACTORY = """

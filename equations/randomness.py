@@ -9,10 +9,11 @@ share a stream.
 import numpy as np
 from brian2 import Function
 
-__all__ = ["hash_uniform", "stream_keys", "uniform"]
+__all__ = ["hash_uniform", "seed_words", "stream_keys", "uniform"]
 
 _CPP = """
-@HOST_DEVICE@static inline double hash_uniform(const int32_t key, const int32_t trial, const int32_t step)
+@HOST_DEVICE@
+static inline double hash_uniform(const int32_t key, const int32_t trial, const int32_t step)
 {
     uint32_t h = (uint32_t)key;
     h ^= (uint32_t)trial * 0x9E3779B1u;
@@ -56,13 +57,19 @@ def uniform(key, trial, step=0):
     return (h >> np.uint32(8)) * (1.0 / 16777216.0)
 
 
-def stream_keys(seed, replica, stream, n):
+def seed_words(seed):
+    """A seed as 32-bit words, to which the name of a stream is added."""
+    # the 0 keeps what a seed means from one version to the next
+    return [int(seed) & 0xFFFFFFFF, int(seed) >> 32 & 0xFFFFFFFF, 0]
+
+
+def stream_keys(seed, stream, n):
     """One 31-bit key per cell.
 
     Parameters
     ----------
-    seed, replica : int
-        Seed of the experiment and number of the replica (subject).
+    seed : int
+        Seed of the experiment, or of the replica.
     stream : str
         What the numbers are for, such as ``"encoder S"``; streams are independent.
     n : int
@@ -72,7 +79,7 @@ def stream_keys(seed, replica, stream, n):
     -------
     ndarray of int32, shape (n,)
     """
-    words = [int(seed) & 0xFFFFFFFF, int(seed) >> 32 & 0xFFFFFFFF, int(replica), *stream.encode()]
+    words = [*seed_words(seed), *stream.encode()]
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
     return generator.integers(0, 2**31 - 1, size=n, dtype=np.int32)
 
@@ -87,7 +94,7 @@ hash_uniform = Function(
     stateless=True,
 )
 hash_uniform.implementations.add_implementation("numpy", uniform)
-for _target, _qualifiers in (("cpp", ""), ("cuda", "__host__ __device__ ")):
+for _target, _qualifiers in (("cpp", ""), ("cuda", "__host__ __device__")):
     hash_uniform.implementations.add_implementation(
         _target, _CPP.replace("@HOST_DEVICE@", _qualifiers)
     )

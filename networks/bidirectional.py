@@ -24,14 +24,14 @@ from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT
 
 from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
-from bsd.equations.randomness import hash_uniform, stream_keys
+from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
 from bsd.networks.layout import Layout
 from bsd.networks.schedule import SCHEDULE
 from bsd.networks.stopping import stop_simulation
 from bsd.networks.trial_record import TrialRecord
 
-__all__ = ["CONTROL_COLUMNS", "BidirectionalNetwork", "BrianObjects"]
+__all__ = ["CONTROL_COLUMNS", "STRUCTURAL", "BidirectionalNetwork", "BrianObjects"]
 
 #: Cell pairs of each hidden layer whose voltages can be recorded.
 N_PROBES = 8
@@ -39,7 +39,25 @@ N_PROBES = 8
 #: Given with every chunk of trials.
 _RUN_TIME = ("afferents.n_trials",)
 
-#: Columns of the timed array `control`, one row per trial.
+#: Parameters (sections, or single ones) that all replicas of a network have in common.
+STRUCTURAL = (
+    "timing",
+    "encoding",
+    "cell.refractory",
+    "learning.features",
+    "learning.memory_slots",
+    "learning.top_rule",
+    "learning.weight_max",
+)
+
+#: What is shared by the cells of a group as long as there is one replica.
+_OWN_OF_REPLICA = {
+    "afferents": {"learn", "recording", "draw", "replica"},
+    "cells": {"learn", "recording", "replica"},
+    "memory": {"learn", "replica"},
+}
+
+#: Columns of the timed array `control`, one row per trial, once for each replica.
 CONTROL_COLUMNS = ("learn", "record", "percept_to_concept", "recall_to_stimulus", "draw")
 
 
@@ -80,10 +98,11 @@ class BidirectionalNetwork:
         Cells of the stimulus, of each hidden layer, and number of concepts, for example
         ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
         concept.
-    parameters : ModelParameters
-        `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy.
+    parameters : ModelParameters or sequence of ModelParameters
+        `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy; or one for each replica, alike in
+        what shapes the code (`STRUCTURAL`).
     replicas : int
-        Independent copies ("subjects") in one Brian2 network.
+        Independent networks ("subjects") in one Brian2 network.
     projection : {'dense', 'synapses'}
         How basal projections are computed: as one matrix operation, or by plain Brian2
         synapses, spike by spike. Same results within rounding.
@@ -120,6 +139,16 @@ class BidirectionalNetwork:
             raise InputError(f"precision = {precision!r}: choose 'float32' or 'float64'.")
         if not isinstance(capacity, (int, np.integer)) or capacity < 1:
             raise InputError(f"capacity = {capacity}: a positive whole number is needed.")
+        each = parameters if isinstance(parameters, (list, tuple)) else [parameters]
+        if len(each) > 1:
+            if replicas not in (1, len(each)):
+                raise InputError(
+                    f"replicas = {replicas}, but {len(each)} sets of parameters: give one set, or "
+                    "one for each replica."
+                )
+            replicas = len(each)
+            _check_alike(each)
+        parameters = each[0]
         layers = list(layers) if isinstance(layers, (list, tuple, np.ndarray)) else [layers]
         if len(layers) < 3 or not all(
             isinstance(n, (int, np.integer)) and n > 0 for n in layers
@@ -132,6 +161,7 @@ class BidirectionalNetwork:
         sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
         self.layout = Layout(sizes, replicas)
         self.parameters = parameters
+        self.replica_parameters = tuple(each) * (self.layout.replicas if len(each) == 1 else 1)
         self.projection = projection
         self.capacity = int(capacity)
         self.precision = precision
@@ -165,8 +195,29 @@ class BidirectionalNetwork:
             "memory_slots": p.learning.memory_slots,
             "softmax": p.learning.top_rule == "softmax",
             "top_memory": p.learning.top_rule == "reco",
+            "own_values": sorted(self._own_values),
             "equations": self.equations,
         }
+
+    @property
+    def _own_values(self):
+        """Constants, shared by all cells of a replica, that differ between the replicas."""
+        each = [self._shared_values(p) for p in self.replica_parameters]
+        return {name for name in each[0] if any(v[name] != each[0][name] for v in each[1:])}
+
+    def _model(self, group, text):
+        """Equations of a group, with what differs between replicas given to each cell."""
+        own = {name.split(".")[1] for name in self._own_values if name.startswith(f"{group}.")}
+        if self.layout.replicas > 1:
+            own |= _OWN_OF_REPLICA.get(group, set())
+        for name in own:
+            text = re.sub(
+                rf"^(\s*{name}\s*:.*)\(shared(?:, (constant))?\)",
+                lambda m: m[1] + (f"({m[2]})" if m[2] else ""),
+                text,
+                flags=re.MULTILINE,
+            )
+        return text
 
     def has_memory(self, population):
         """Whether the population learns by ReCo, and so has memory interneurons."""
@@ -195,7 +246,9 @@ class BidirectionalNetwork:
 
     @property
     def probes(self):
-        """Cells whose voltages can be recorded: the first `N_PROBES` pairs of each hidden layer.
+        """Cells whose voltages can be recorded: the first pairs of each hidden layer.
+
+        They are `N_PROBES`, of a cohort as many fewer as it has replicas, at least one.
 
         Returns
         -------
@@ -203,8 +256,10 @@ class BidirectionalNetwork:
             Population and number of the cell in it.
         """
         names = [f"{side}{i}" for i in range(1, self.layout.depth + 1) for side in "FB"]
-        populations = [self.layout.population(name) for name in names]
-        return [(p, cell) for p in populations for cell in range(min(N_PROBES, p.size))]
+        replicas = range(self.layout.replicas)
+        populations = [self.layout.population(name, r) for r in replicas for name in names]
+        most = max(1, N_PROBES // self.layout.replicas)
+        return [(p, cell) for p in populations for cell in range(min(most, p.size))]
 
     # ------------------------------------------------------------------ Brian2 objects
 
@@ -299,11 +354,14 @@ class BidirectionalNetwork:
             np.zeros((rows, layout.n_afferents)), dt=timing.duration, name="drive"
         )
         objects.control = TimedArray(
-            np.zeros((rows, len(CONTROL_COLUMNS))), dt=timing.duration, name="control"
+            np.zeros((rows, layout.replicas * len(CONTROL_COLUMNS))),
+            dt=timing.duration,
+            name="control",
         )
         self._namespace = {
             "drive": objects.drive,
             "control": objects.control,
+            "n_control": len(CONTROL_COLUMNS),
             "hash_uniform": hash_uniform,
             "stop_simulation": stop_simulation,
             "trial_duration": timing.duration,
@@ -313,13 +371,14 @@ class BidirectionalNetwork:
         self._wiring = {
             "afferents": {
                 "target_start", "target_stop", "first_synapse", "partner", "paired", "is_concept",
+                "replica",
             },
             "cells": {
                 "target_start", "target_stop", "first_synapse", "partner", "paired", "population",
-                "partner_cell",
+                "partner_cell", "replica",
             },
             "normaliser": set(),
-            "memory": {"slot", "population", "target_start", "target_stop"},
+            "memory": {"slot", "population", "target_start", "target_stop", "replica"},
         }
         wiring = """
         target_start  : integer (constant)
@@ -333,7 +392,7 @@ class BidirectionalNetwork:
         afferents = objects.add(
             NeuronGroup(
                 layout.n_afferents,
-                eqs["AFFERENT"] + wiring,
+                self._model("afferents", eqs["AFFERENT"]) + wiring,
                 threshold="emit > 0",
                 reset=eqs["COUNT_AFFERENT_SPIKE"],
                 events=events,
@@ -362,7 +421,9 @@ class BidirectionalNetwork:
             lambda p: np.arange(p.size) + layout.partner(p).start, int
         )
         afferents.paired = 1
-        afferents.is_concept = layout.per_afferent(lambda p: p.name == "C")
+        afferents.is_concept = layout.per_afferent(lambda p: p.name == "C", int)
+        if layout.replicas > 1:
+            afferents.replica = layout.per_afferent(lambda p: p.replica, int)
         self._learn_early(afferents)
 
     @property
@@ -393,7 +454,7 @@ class BidirectionalNetwork:
         normaliser = objects.add(
             NeuronGroup(
                 len(layout.populations),
-                eqs["NORMALISER"] + extra,
+                self._model("normaliser", eqs["NORMALISER"]) + extra,
                 dt=timing.duration,
                 name="normaliser",
             )
@@ -405,7 +466,7 @@ class BidirectionalNetwork:
         memory = objects.add(
             NeuronGroup(
                 k * len(populations),
-                eqs["MEMORY"],
+                self._model("memory", eqs["MEMORY"]),
                 events={"store": "slot == pointer and learn > 0"},
                 dt=timing.duration,
                 namespace=self._namespace,
@@ -419,7 +480,9 @@ class BidirectionalNetwork:
         memory.target_stop = np.repeat([p.stop for p in populations], k)
         memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
         memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
-        memory.run_regularly("learn = control(t, 0)", when="begin", name="memory_begin")
+        memory.run_regularly(eqs["READ_LEARN"], when="begin", name="memory_begin")
+        if layout.replicas > 1:
+            memory.replica = np.repeat([p.replica for p in populations], k)
 
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -439,7 +502,7 @@ class BidirectionalNetwork:
         cells = objects.add(
             NeuronGroup(
                 layout.n_cells,
-                model,
+                self._model("cells", model),
                 threshold=eqs["THRESHOLD"],
                 reset=eqs["RESET"] + "\n" + eqs["COUNT_SPIKE"],
                 refractory="t_ref" if refractory else False,
@@ -469,6 +532,8 @@ class BidirectionalNetwork:
         error = eqs["ERROR"] + (eqs["ERROR_SOFTMAX"] if softmax else "") + eqs["START_LEARNING"]
         cells.run_regularly(error, when="error", name="cells_error", **at_tick)
         cells.population = layout.per_cell(lambda p: p.index, int)
+        if layout.replicas > 1:
+            cells.replica = layout.per_cell(lambda p: p.replica, int)
         for name, side in (("target_start", "start"), ("target_stop", "stop")):
             setattr(cells, name, layout.per_cell(
                 lambda p, side=side: getattr(layout.target(p), side) if layout.target(p) else 0,
@@ -618,7 +683,23 @@ class BidirectionalNetwork:
         dict of str to ndarray
             Keys ``"object.variable"``; SI units. No key of the structure depends on them.
         """
-        p, layout = self.parameters, self.layout
+        each = [self._shared_values(p) for p in self.replica_parameters]
+        values = dict(each[0])
+        for name in self._own_values:
+            own = np.array([shared[name] for shared in each])
+            if name.startswith("cells."):
+                values[name] = self.layout.per_cell(lambda q, own=own: own[q.replica])
+            else:
+                values[name] = own[[q.replica for q in self.layout.populations]]
+        values.update(self._cell_values())
+        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
+        return values
+
+    def _parameters_of(self, population):
+        return self.replica_parameters[population.replica]
+
+    def _shared_values(self, p):
+        """Constants that all cells of a replica have in common, from its parameters."""
         cell, timing, learning = p.cell, p.timing, p.learning
         p_step = float(timing.f_max * timing.dt)
         decay = float(np.exp(-float(timing.dt) / float(cell.tau_synapse)))
@@ -645,7 +726,6 @@ class BidirectionalNetwork:
             "cells.step_unit": 1 / timing.steps,
             "afferents.count_unit": count_unit,
             "afferents.p_step": p_step,
-            "normaliser.lam": np.full(len(layout.populations), learning.lam),
             "normaliser.K": learning.memory_slots,
             "normaliser.eps": learning.epsilon,
             "normaliser.margin": learning.margin,
@@ -654,37 +734,52 @@ class BidirectionalNetwork:
             "afferent_basal.w_max": learning.weight_max,
             "cortical_basal.w_max": learning.weight_max,
         }
+        if learning.top_rule == "softmax":
+            values["cells.beta"] = learning.softmax_gain
+        return values
+
+    def _cell_values(self):
+        """Constants of each cell and population: the rule by which it learns, and how fast."""
+        layout, learning = self.layout, self.parameters.learning
         top = f"F{layout.depth + 1}"
+
+        def bottom(q, rule):
+            return q.name == "B0" and self._parameters_of(q).learning.bottom_rule == rule
+
         rules = {
             "reco": lambda q: q.name not in (top, "B0")
             or (q.name == top and learning.top_rule == "reco"),
             "delta_spikes": lambda q: (q.name == top and learning.top_rule == "delta")
-            or (q.name == "B0" and learning.bottom_rule == "delta"),
-            "delta_volts": lambda q: q.name == "B0" and learning.bottom_rule == "voltage",
+            or bottom(q, "delta"),
+            "delta_volts": lambda q: bottom(q, "voltage"),
             "by_voltage": lambda q: learning.features == "voltages" and self.has_memory(q),
         }
         if learning.features == "voltages":
             rules["graded"] = lambda q: layout.partner(q).pathway != "afferent"
         if learning.top_rule == "softmax":
             rules["softmax"] = lambda q: q.name == top
-            values["cells.beta"] = learning.softmax_gain
-        for name, rule in rules.items():
-            values[f"cells.{name}"] = layout.per_cell(lambda q, rule=rule: float(rule(q)))
+        values = {
+            f"cells.{name}": layout.per_cell(lambda q, rule=rule: float(rule(q)))
+            for name, rule in rules.items()
+        }
+        values["normaliser.lam"] = np.array(
+            [self._parameters_of(q).learning.lam for q in layout.populations]
+        )
         values["cells.eta"] = layout.per_cell(self._learning_rate)
         values["cells.bias"] = layout.per_cell(
-            lambda q: self._asymmetries() if q.name == top else 0.0
+            lambda q: self._asymmetries(q) if q.name == top else 0.0
         )
-        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
 
-    def _asymmetries(self):
+    def _asymmetries(self, population):
         """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
-        n = self.parameters.encoding.cells_per_concept
-        spread = self.parameters.learning.diversity * ((2 * np.arange(n) + 1) / n - 1)
+        p = self._parameters_of(population)
+        n = p.encoding.cells_per_concept
+        spread = p.learning.diversity * ((2 * np.arange(n) + 1) / n - 1)
         return np.tile(spread, self.n_concepts)
 
     def _learning_rate(self, population):
-        learning, top = self.parameters.learning, self.layout.depth + 1
+        learning, top = self._parameters_of(population).learning, self.layout.depth + 1
         if population.name == f"F{top}":
             return learning.eta_top
         if population.name == "B0":
@@ -700,24 +795,24 @@ class BidirectionalNetwork:
         Parameters
         ----------
         seed : int or sequence of int
-            Seed of the experiment, or one for each replica.
+            One for each replica; replica r has `seed` + r where one number is given.
 
         Returns
         -------
         dict of str to ndarray
             Keys ``"object.variable"``.
         """
-        layout = self.layout
+        layout, seeds = self.layout, self.seeds(seed)
         sizes = {"afferent_basal": 0, "cortical_basal": 0}
         for projection in layout.projections:
             sizes[projection.synapses] = projection.synapse_slice.stop
         weights = {name: np.zeros(n) for name, n in sizes.items()}
-        learning = self.parameters.learning
         for projection in layout.projections:
             n_pre, n_post = projection.shape
+            learning = self._parameters_of(projection.source).learning
             readout = projection.target.name in ("B0", f"F{layout.depth + 1}")
             gain = learning.init_gain_readout if readout else learning.init_gain
-            words = [*self._seed_words(seed, projection.source.replica), *projection.name.encode()]
+            words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
             weights[projection.synapses][projection.synapse_slice] = (
                 generator.standard_normal(n_pre * n_post) * gain / np.sqrt(n_pre)
@@ -731,18 +826,43 @@ class BidirectionalNetwork:
             "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
         }
 
-    def _seed_words(self, seed, replica):
-        seed = np.atleast_1d(seed)
-        own = int(seed[replica]) if len(seed) > 1 else int(seed[0])
-        return [own & 0xFFFFFFFF, own >> 32 & 0xFFFFFFFF, replica if len(seed) == 1 else 0]
+    def seeds(self, seed):
+        """Seed of each replica.
+
+        Raises
+        ------
+        InputError
+            If their number is another than that of the replicas.
+        """
+        replicas = self.layout.replicas
+        if np.ndim(seed) == 0:
+            return [int(seed) + replica for replica in range(replicas)]
+        if len(seed) != replicas:
+            raise InputError(f"{len(seed)} seeds for {replicas} replicas: give one for each.")
+        return [int(one) for one in seed]
 
     def encoder_keys(self, seed):
         """Random stream of each afferent, ``"afferents.key"``."""
-        keys = np.empty(self.layout.n_afferents, dtype=np.int32)
+        keys, seeds = np.empty(self.layout.n_afferents, dtype=np.int32), self.seeds(seed)
         for p in self.layout.afferents:
-            own, high, replica = self._seed_words(seed, p.replica)
-            keys[p.cells] = stream_keys(own | high << 32, replica, f"encoder {p.name}", p.size)
+            keys[p.cells] = stream_keys(seeds[p.replica], f"encoder {p.name}", p.size)
         return {"afferents.key": keys}
+
+
+def _check_alike(parameters):
+    """Refuse parameters of replicas that differ in what shapes the code."""
+    first = dict(parameters[0].items())
+    for replica, other in enumerate(parameters):
+        for key, value in other.items():
+            if key == "cell.refractory":
+                same = (float(value) > 0) == (float(first[key]) > 0)
+            else:
+                same = value == first[key]
+            if not same and (key in STRUCTURAL or key.split(".")[0] in STRUCTURAL):
+                raise InputError(
+                    f"replica {replica} has {key} = {value}, replica 0 {first[key]}: all replicas "
+                    "of a network have this in common; run them as networks of their own."
+                )
 
 
 def _sum_at(synapses, slots):

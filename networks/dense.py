@@ -47,7 +47,7 @@ class DenseProjection:
     """
 
     reads = {
-        "drive": {"pre": ["emit"], "post": [], "synapse": ["w"]},
+        "drive": {"pre": ["_spikespace", "emit"], "post": [], "synapse": ["w"]},
         "update": {"pre": ["r_learn"], "post": ["teach"], "synapse": ["w", "w_max"]},
     }
     writes = {

@@ -33,6 +33,13 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter: cell.tau_soma=10*ms"),
 ]
 Layers = Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary", metavar="KEY=VALUE,VALUE,...",
+        help="A parameter of each replica of a cohort: learning.lam=0.5,1,2",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimuli.")]
 
 
@@ -66,7 +73,7 @@ def _fail(text, code=2):
     sys.exit(code)
 
 
-def _changed(name, assignments, layers, epochs):
+def _changed(name, assignments, layers, epochs, vary=None):
     from bsd.runs.experiments import experiment
     from bsd.runs.literals import parse_assignment
 
@@ -74,7 +81,17 @@ def _changed(name, assignments, layers, epochs):
         hidden=None if layers is None else _whole_numbers("--layers", layers),
         epochs=epochs,
         assignments=dict(parse_assignment(text) for text in assignments or []),
+        varied=dict(_values(text) for text in vary or []),
     )
+
+
+def _values(text):
+    """A parameter and its values, one for each replica."""
+    from bsd.runs.literals import parse_assignment
+
+    key, _, values = text.partition("=")
+    pairs = [parse_assignment(f"{key}={value}") for value in values.split(",")]
+    return pairs[0][0], tuple(value for _, value in pairs)
 
 
 def _whole_numbers(option, text):
@@ -93,6 +110,14 @@ def run(
     layers: Layers = None,
     epochs: Epochs = None,
     seed: Annotated[str, typer.Option(help="Seed, or several: 0,1,2")] = "0",
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Simulate a cohort of so many networks together, with the seeds given by --seed, "
+            "or with the first one given and those that follow it."
+        ),
+    ] = None,
+    vary: Vary = None,
     device: Annotated[str, typer.Option(help="cpp or runtime")] = "cpp",
     out: Annotated[Path | None, typer.Option(help="Results folder.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
@@ -102,19 +127,28 @@ def run(
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import run_many
 
-    chosen = _changed(name, set_, layers, epochs)
+    chosen = _changed(name, set_, layers, epochs, vary)
     seeds = _whole_numbers("--seed", seed)
+    if chosen.varied and replicas is None:
+        raise InputError("--vary gives each replica of a cohort a value: add --replicas.")
+    if replicas is not None:
+        if replicas < 1 or len(seeds) not in (1, replicas):
+            raise InputError(
+                f"--replicas {replicas} --seed {seed}: give a positive number of replicas, and one "
+                "seed or one for each."
+            )
+        seeds = seeds if len(seeds) == replicas else [seeds[0] + r for r in range(replicas)]
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise InputError(f"--seed {seed}: give different whole numbers that are not negative.")
     out = out or Path("results") / name
     command = shlex.join(["bsd", *sys.argv[1:]])
     with RunProgress(console) as progress:
         metrics = run_many(
-            chosen, out, seeds=seeds, device=device, resume=resume, progress=progress.update,
-            command=command,
+            chosen, out, seeds=seeds, cohort=replicas is not None, device=device, resume=resume,
+            progress=progress.update, command=command,
         )
     summary = summarise(metrics, out)
-    if len(metrics) > 1:
+    if metrics["out"].nunique() > 1:
         from bsd.runs.engine.store import write_atomically
 
         table = metrics.to_csv(index=False)
@@ -132,14 +166,14 @@ def summarise(metrics, out):
     Parameters
     ----------
     metrics : DataFrame
-        One row per seed and fold.
+        One row per seed and fold; the replicas of a cohort share a run.
     out : Path
 
     Returns
     -------
     dict
     """
-    first = metrics.iloc[0]
+    first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
     by_seed = metrics.groupby("seed")["accuracy"].mean()
     mean = {
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
@@ -154,11 +188,11 @@ def summarise(metrics, out):
         "accuracy_sd": float(by_seed.std()) if len(by_seed) > 1 else None,
         "seeds": [int(s) for s in by_seed.index],
         "folds": int(metrics["fold"].nunique()),
-        "trials": int(metrics["trials"].sum()),
+        "trials": int(runs["trials"].sum()),
         "build_s": float(metrics["build_s"].max()),
         "create_s": float(metrics["create_s"].mean()),
         "peak_mb": float(metrics["peak_mb"].max()),
-        "run_s": float(metrics["run_s"].sum()),
+        "run_s": float(runs["run_s"].sum()),
         "epochs": int(first["epochs"]),
         "layers": list(first["layers"]),
         "device": first["device"],
@@ -171,7 +205,7 @@ def _reports(metrics):
 
     console.print("drawing figures, writing the report")
     try:
-        return [write_report(folder) for folder in metrics["out"]]
+        return [write_report(folder) for folder in metrics["out"].unique()]
     except ValueError as error:
         raise InputError(str(error)) from None
 

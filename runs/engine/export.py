@@ -17,7 +17,7 @@ from bsd.runs.engine.recording import Recording
 from bsd.runs.engine.simulation import check_dataset, check_finite, trial_inputs
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
-from bsd.runs.trials import check_table
+from bsd.runs.trials import replica_tables
 
 __all__ = ["export_cpp", "load_results", "load_state"]
 
@@ -53,7 +53,7 @@ def export_cpp(network, dataset, table, directory, seed=0):
         Trial table, see `bsd.runs.trials.COLUMNS`.
     directory : path-like
         New or empty folder. Nothing in it depends on where it lies.
-    seed : int
+    seed : int or sequence of int
         Of initial weights, spike phases and stimulus transforms, as for `Simulation`.
 
     Returns
@@ -68,24 +68,26 @@ def export_cpp(network, dataset, table, directory, seed=0):
         If the data or the table do not fit the network, or the folder cannot be used.
     """
     check_dataset(network, dataset)
-    table = check_table(table, dataset, network.n_concepts)
-    if len(table) > network.capacity:
+    tables = replica_tables(table, dataset, network.n_concepts, network.layout.replicas)
+    n_trials = len(tables[0])
+    if n_trials > network.capacity:
         raise InputError(
-            f"the table has {len(table)} trials, the network's capacity is {network.capacity}: "
-            f"make the network with capacity={len(table)}, or export fewer trials."
+            f"the table has {n_trials} trials, the network's capacity is {network.capacity}: "
+            f"make the network with capacity={n_trials}, or export fewer trials."
         )
+    seeds = network.seeds(seed)
     inputs = check_inputs(
         input_specs(network),
         {
             **network.values(),
-            **network.encoder_keys(seed),
-            **network.initial_state(seed),
-            **trial_inputs(network, dataset, table, seed),
+            **network.encoder_keys(seeds),
+            **network.initial_state(seeds),
+            **trial_inputs(network, dataset, tables, seeds),
         },
     )
     directory = _empty_folder(directory)
     try:
-        _write(network, table, inputs, directory, seed)
+        _write(network, tables, inputs, directory, seeds)
     except OSError as error:
         _empty(directory)
         raise InputError(
@@ -124,7 +126,7 @@ def _empty(directory):
 # ---------------------------------------------------------------------- writing
 
 
-def _write(network, table, inputs, directory, seed):
+def _write(network, tables, inputs, directory, seeds):
     code = directory / "code"
     code.mkdir()
     manifest = generate(network, code)
@@ -133,10 +135,11 @@ def _write(network, table, inputs, directory, seed):
     (directory / "inputs").mkdir()
     for name, array in inputs.items():
         array.tofile(directory / "inputs" / f"{name}.bin")
+    table = pd.concat(tables, ignore_index=True)
     table.to_parquet(directory / "trials.parquet", index=False)
     (directory / "Makefile").write_text(_MAKEFILE.replace("@INPUTS@", " \\\n    ".join(inputs)))
-    (directory / "README.md").write_text(_readme(network, table))
-    described = _manifest(network, table, manifest, seed)
+    (directory / "README.md").write_text(_readme(network, len(tables[0])))
+    described = _manifest(network, len(tables[0]), manifest, seeds)
     (directory / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
 
 
@@ -153,9 +156,9 @@ def _portable(makefile):
     return makefile
 
 
-def _manifest(network, table, manifest, seed):
+def _manifest(network, n_trials, manifest, seeds):
     layout = network.layout
-    per_trial = f"row 0 stands before the first trial, row k + 1 is trial k of {len(table)}"
+    per_trial = f"row 0 stands before the first trial, row k + 1 is trial k of {n_trials}"
     rows = {
         "trial_cells": per_trial,
         "trial_afferents": per_trial,
@@ -179,12 +182,13 @@ def _manifest(network, table, manifest, seed):
     return {
         "about": "outputs: raw arrays in results/, rows one after the other; columns 0: a vector",
         "brian2": brian2.__version__,
-        "seed": seed,
-        "trials": len(table),
+        "seeds": seeds,
+        "trials": n_trials,
         "network": {
             "layers": [*map(int, layout.layers[:-1]), int(network.n_concepts)],
-            "parameters": {k: format_value(v) for k, v in network.parameters.items()},
-            "replicas": layout.replicas,
+            "parameters": [
+                {k: format_value(v) for k, v in own.items()} for own in network.replica_parameters
+            ],
             "projection": network.projection,
             "capacity": network.capacity,
             "precision": network.precision,
@@ -293,11 +297,11 @@ weights to which projection, ordered by source cell, then by target cell.
 """
 
 
-def _readme(network, table):
+def _readme(network, n_trials):
     timing = network.parameters.timing
     return _README.format(
         layers="-".join(map(str, network.layout.layers)),
-        trials=len(table),
+        trials=n_trials,
         duration=float(timing.duration) * 1e3,
         dt=float(timing.dt) * 1e3,
         brian2=brian2.__version__,
@@ -329,8 +333,10 @@ def load_results(directory):
     """
     directory = Path(directory)
     manifest = _read_manifest(directory)
-    table = pd.read_parquet(directory / "trials.parquet")
     network = _network(manifest["network"])
+    table = pd.read_parquet(directory / "trials.parquet")
+    tables = [own.reset_index(drop=True) for _, own in table.groupby("replica")]
+    n_trials = manifest["trials"]
     outputs = {
         name: _read(directory, spec)
         for name, spec in manifest["outputs"].items()
@@ -338,9 +344,9 @@ def load_results(directory):
     }
     if not outputs["afferents.finished"].any():
         raise InputError(f"the run in {directory} was interrupted: run `make run` again.")
-    outputs = trim(outputs, len(table), network.parameters.timing.steps)
-    check_finite(outputs, table)
-    return Recording.from_outputs(network, table, outputs)
+    outputs = trim(outputs, n_trials, network.parameters.timing.steps)
+    check_finite(outputs, tables[0])
+    return Recording.from_outputs(network, tables, outputs)
 
 
 def load_state(directory):
@@ -387,8 +393,10 @@ def _read_manifest(directory):
 
 def _network(about):
     about = dict(about)
-    texts = about.pop("parameters")
-    parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
+    parameters = [
+        ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
+        for texts in about.pop("parameters")
+    ]
     return BidirectionalNetwork(about.pop("layers"), parameters, **about)
 
 

@@ -14,7 +14,7 @@ COMPARTMENTS = {"v_s": "soma", "v_b": "basal", "v_a": "apical"}
 
 @dataclass
 class Recording:
-    """Frames of a run; every frame joins to `trials` by ``trial``.
+    """Frames of a run; every frame joins to `trials` by ``trial`` and ``replica``.
 
     Attributes
     ----------
@@ -55,37 +55,42 @@ class Recording:
         )
 
     @classmethod
-    def from_outputs(cls, network, table, outputs):
+    def from_outputs(cls, network, tables, outputs):
         """Frames of one chunk.
 
         Parameters
         ----------
         network : BidirectionalNetwork
-        table : DataFrame
-            The chunk's trials.
+        tables : list of DataFrame
+            The chunk's trials, of each replica.
         outputs : dict of str to ndarray
             What the simulator returned.
         """
+
+        def each(frame):
+            frames = [frame(network, table, outputs, r) for r, table in enumerate(tables)]
+            return pd.concat(frames, ignore_index=True)
+
         return cls(
-            trials=_decisions(network, table, outputs),
-            counts=_counts(network, table, outputs),
-            cosines=_cosines(network, table, outputs),
-            cell_counts=_cell_counts(network, table, outputs),
-            spikes=_spikes(network, table, outputs),
-            voltages=_voltages(network, table, outputs),
-            recalled=_recalled(network, table, outputs),
+            trials=each(_decisions),
+            counts=_counts(network, tables[0], outputs),
+            cosines=each(_cosines),
+            cell_counts=each(_cell_counts),
+            spikes=_spikes(network, tables[0], outputs),
+            voltages=each(_voltages),
+            recalled=each(_recalled),
         )
 
 
-def _decisions(network, table, outputs):
-    top = network.layout.population(f"F{network.layout.depth + 1}")
+def _decisions(network, table, outputs, replica):
+    top = network.layout.population(f"F{network.layout.depth + 1}", replica)
     encodings = network.encoding_matrix()
     trials = table.copy()
     perceived = table["source"].str.contains("stimulus|recall").to_numpy()
     # the concept afferents reach the output cells' somata through their apical dendrites
     told = table["source"].str.contains("concept|percept").to_numpy()
     judged = perceived & (table["concept"] >= 0).to_numpy()
-    if float(network.parameters.cell.g_apical) > 0:
+    if float(network.replica_parameters[replica].cell.g_apical) > 0:
         judged &= ~told
     for suffix, name in (("", "trial_cells.n_s"), ("_voltage", "trial_cells.u")):
         values = outputs[name]
@@ -133,7 +138,7 @@ def _counts(network, table, outputs):
     return pd.concat(frames, ignore_index=True)
 
 
-def _cosines(network, table, outputs):
+def _cosines(network, table, outputs, replica):
     both = table["source"].str.contains("concept|percept") & (
         table["source"].str.contains("stimulus|recall")
     )
@@ -148,15 +153,18 @@ def _cosines(network, table, outputs):
             }
         )
         for population in network.layout.populations
-        if population.pathway == "forward" or population.layer == 0
+        if population.replica == replica
+        and (population.pathway == "forward" or population.layer == 0)
     ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _cell_counts(network, table, outputs):
+def _cell_counts(network, table, outputs, replica):
     kept = np.flatnonzero(table["record"])
     frames = []
     for population, counts in _populations(network, outputs):
+        if population.replica != replica:
+            continue
         chosen = counts[kept]
         frames.append(
             pd.DataFrame(
@@ -171,7 +179,7 @@ def _cell_counts(network, table, outputs):
     return pd.concat(frames, ignore_index=True)
 
 
-def _times(network, table, t):
+def _times(network, t):
     """Row of the table and time in the trial (ms) of times since the chunk's start (s)."""
     timing = network.parameters.timing
     step = np.rint(t / float(timing.dt)).astype(np.int64)
@@ -179,37 +187,38 @@ def _times(network, table, t):
 
 
 def _spikes(network, table, outputs):
+    """Spikes of all replicas: their trials have the same numbers."""
     frames = []
     for name, populations in (
         ("afferent_spikes", network.layout.afferents),
         ("cell_spikes", network.layout.populations),
     ):
         i, t = outputs[f"{name}.i"], outputs[f"{name}.t"]
-        row, t_ms = _times(network, table, t)
+        row, t_ms = _times(network, t)
         inside = row < len(table)
-        for population in populations:
-            at = inside & (i >= population.start) & (i < population.stop)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "trial": table["trial"].to_numpy()[row[at]],
-                        "t_ms": t_ms[at],
-                        **_labels(population),
-                        "cell": i[at] - population.start,
-                    }
-                )
-            )
+        row, t_ms, i = row[inside], t_ms[inside], i[inside]
+        starts = np.array([population.start for population in populations])
+        of = np.searchsorted(starts, i, side="right") - 1
+        labels = pd.DataFrame([_labels(population) for population in populations])
+        frame = labels.iloc[of].reset_index(drop=True)
+        frame.insert(0, "trial", table["trial"].to_numpy()[row])
+        frame.insert(1, "t_ms", t_ms)
+        frames.append(frame.assign(cell=i - starts[of]))
     frame = pd.concat(frames, ignore_index=True)
-    return frame.sort_values(["trial", "t_ms", "population", "cell"], ignore_index=True)
+    return frame.sort_values(
+        ["trial", "replica", "t_ms", "population", "cell"], ignore_index=True
+    )
 
 
-def _voltages(network, table, outputs):
+def _voltages(network, table, outputs, replica):
     timing = network.parameters.timing
     kept = np.flatnonzero(table["record"].astype(bool))
     steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
     t_ms = np.arange(timing.steps) * float(timing.dt) * 1e3
     frames = []
     for column, (population, cell) in enumerate(network.probes):
+        if population.replica != replica:
+            continue
         for variable, compartment in COMPARTMENTS.items():
             frames.append(
                 pd.DataFrame(
@@ -226,8 +235,8 @@ def _voltages(network, table, outputs):
     return pd.concat(frames, ignore_index=True)
 
 
-def _recalled(network, table, outputs):
-    bottom = network.layout.population("B0")
+def _recalled(network, table, outputs, replica):
+    bottom = network.layout.population("B0", replica)
     timing = network.parameters.timing
     kept = np.flatnonzero(
         table["source"].str.contains("concept|percept") & (table["learn"] == 0)
@@ -236,6 +245,7 @@ def _recalled(network, table, outputs):
     return pd.DataFrame(
         {
             "trial": np.repeat(table["trial"].to_numpy()[kept], bottom.size),
+            "replica": replica,
             "pixel": np.tile(np.arange(bottom.size), len(kept)),
             "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells].ravel() / most,
             "drive": outputs["trial_cells.u"][kept][:, bottom.cells].ravel(),

@@ -7,7 +7,7 @@ import numpy as np
 from bsd.equations.errors import InputError
 from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
-from bsd.runs.trials import check_table, trial_arrays
+from bsd.runs.trials import replica_tables, trial_arrays
 
 __all__ = ["Simulation", "check_dataset", "check_finite", "cut", "trial_inputs"]
 
@@ -22,8 +22,9 @@ class Simulation:
         Its images must have as many pixels as the network has stimulus afferents.
     device : {'cpp', 'runtime'}
         C++ standalone (compiled at the first use of a structure), or NumPy in this process.
-    seed : int
-        Of initial weights, spike phases and stimulus transforms.
+    seed : int or sequence of int
+        Of initial weights, spike phases and stimulus transforms; one for each replica, or the
+        first of consecutive ones.
     progress : callable, optional
         ``progress(stage, done, total)`` while compiling.
 
@@ -42,17 +43,12 @@ class Simulation:
 
     def __init__(self, network, dataset, device="cpp", seed=0, progress=None):
         check_dataset(network, dataset)
-        if network.layout.replicas > 1:
-            raise InputError(
-                f"replicas = {network.layout.replicas}: trial tables drive one network so far, use "
-                "replicas=1 and several seeds."
-            )
         self.network = network
         self.dataset = dataset
         self.simulator = simulator(network, device, progress)
-        self.seed = seed
-        self.state = network.initial_state(seed)
-        self._fixed = {**network.values(), **network.encoder_keys(seed)}
+        self.seeds = network.seeds(seed)
+        self.state = network.initial_state(self.seeds)
+        self._fixed = {**network.values(), **network.encoder_keys(self.seeds)}
         self.run_s = 0.0
 
     def restore(self, state):
@@ -78,7 +74,7 @@ class Simulation:
         Parameters
         ----------
         table : DataFrame
-            Trial table.
+            Trial table; with a column ``replica``, one for each replica.
         progress : callable, optional
             Called with the number of finished trials of the table.
 
@@ -86,12 +82,12 @@ class Simulation:
         ------
         Recording
         """
-        table = check_table(table, self.dataset, self.network.n_concepts)
-        capacity = self.network.capacity
-        for start, stop in cut(table, capacity):
-            piece = table.iloc[start:stop].reset_index(drop=True)
+        network = self.network
+        tables = replica_tables(table, self.dataset, network.n_concepts, network.layout.replicas)
+        for start, stop in cut(tables[0], network.capacity):
+            pieces = [own.iloc[start:stop].reset_index(drop=True) for own in tables]
             report = (lambda n, start=start: progress(start + n)) if progress else None
-            yield self._chunk(piece, report)
+            yield self._chunk(pieces, report)
 
     def run(self, table, progress=None):
         """Run a table and join its recordings; see `chunks`.
@@ -102,21 +98,21 @@ class Simulation:
         """
         return Recording.join(list(self.chunks(table, progress)))
 
-    def _chunk(self, piece, progress):
+    def _chunk(self, pieces, progress):
         inputs = {
             **self._fixed,
             **self.state,
-            **trial_inputs(self.network, self.dataset, piece, self.seed),
+            **trial_inputs(self.network, self.dataset, pieces, self.seeds),
         }
         start = time.perf_counter()
-        outputs = self.simulator.run(inputs, len(piece), progress)
+        outputs = self.simulator.run(inputs, len(pieces[0]), progress)
         self.run_s += time.perf_counter() - start
-        check_finite(outputs, piece)
+        check_finite(outputs, pieces[0])
         self.state = {name: outputs.pop(name) for name in self.state}
-        return Recording.from_outputs(self.network, piece, outputs)
+        return Recording.from_outputs(self.network, pieces, outputs)
 
-    def weights(self):
-        """Present weights.
+    def weights(self, replica=0):
+        """Present weights of a replica.
 
         Returns
         -------
@@ -126,7 +122,7 @@ class Simulation:
         return {
             p.name: np.asarray(self.state[f"{p.synapses}.w"][p.synapse_slice]).reshape(p.shape)
             for p in self.network.layout.projections
-            if p.source.replica == 0
+            if p.source.replica == replica
         }
 
 
@@ -151,15 +147,15 @@ def check_dataset(network, dataset):
         )
 
 
-def trial_inputs(network, dataset, table, seed):
+def trial_inputs(network, dataset, tables, seeds):
     """What a chunk's trials put into a simulation, besides parameters and state.
 
     Parameters
     ----------
-    table : DataFrame
-        Checked trial table, at most ``network.capacity`` rows.
-    seed : int
-        Of the stimulus transforms.
+    tables : list of DataFrame
+        Checked trial table of each replica, at most ``network.capacity`` rows.
+    seeds : list of int
+        Of the stimulus transforms, one for each replica.
 
     Returns
     -------
@@ -167,11 +163,11 @@ def trial_inputs(network, dataset, table, seed):
         Keys ``"object.variable"``.
 
     """
-    drive, control = trial_arrays(table, dataset, network, seed)
+    drive, control = trial_arrays(tables, dataset, network, seeds)
     return {
         "drive.values": drive,
         "control.values": control,
-        "afferents.n_trials": len(table),
+        "afferents.n_trials": len(tables[0]),
     }
 
 

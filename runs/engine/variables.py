@@ -73,7 +73,8 @@ def input_specs(network):
     specs["afferents.key"] = (network.layout.n_afferents, integer)
     rows = network.capacity + 1
     specs["drive.values"] = (rows * network.layout.n_afferents, np.dtype(np.float64))
-    specs["control.values"] = (rows * len(CONTROL_COLUMNS), np.dtype(np.float64))
+    columns = network.layout.replicas * len(CONTROL_COLUMNS)
+    specs["control.values"] = (rows * columns, np.dtype(np.float64))
     return specs
 
 

@@ -25,6 +25,8 @@ class Experiment:
     parameters : ModelParameters
     shift : int
         Random shift of training stimuli, in pixels.
+    varied : dict of str to tuple
+        Parameters that differ between the replicas of a cohort: their values, one for each.
     expected : str
         Test accuracy and time on 2 cores (compiling apart), for one seed.
     """
@@ -37,6 +39,7 @@ class Experiment:
     parameters: ModelParameters = field(default_factory=lambda: DISCRETE)
     folds: int = 1
     shift: int = 0
+    varied: dict = field(default_factory=dict)
     expected: str = ""
 
     def __post_init__(self):
@@ -45,7 +48,28 @@ class Experiment:
         if self.epochs < 1:
             raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
 
-    def changed(self, *, hidden=None, epochs=None, assignments=None):
+    def parameters_of(self, replicas):
+        """Parameters of a network with so many replicas: one set, or a list of one for each.
+
+        Raises
+        ------
+        InputError
+            If a varied parameter is unknown, or has another number of values.
+        """
+        for key, values in self.varied.items():
+            if len(values) != replicas:
+                raise InputError(
+                    f"{key} is varied over {len(values)} values, the cohort has {replicas} "
+                    f"replica{'s' if replicas > 1 else ''}: give one value for each."
+                )
+        if not self.varied:
+            return self.parameters
+        return [
+            self.parameters.updated({key: values[r] for key, values in self.varied.items()})
+            for r in range(replicas)
+        ]
+
+    def changed(self, *, hidden=None, epochs=None, assignments=None, varied=None):
         """A copy with other widths, epochs or parameters.
 
         Raises
@@ -58,6 +82,7 @@ class Experiment:
             hidden=self.hidden if hidden is None else tuple(hidden),
             epochs=self.epochs if epochs is None else epochs,
             parameters=self.parameters.updated(assignments or {}),
+            varied=dict(varied or {}),
         )
 
 

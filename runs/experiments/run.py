@@ -1,6 +1,7 @@
 """Run an experiment: train, test, align, recall; keep everything in a results folder."""
 
 import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import resource
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -36,26 +38,35 @@ from bsd.runs.trials import (
 
 __all__ = ["build_network", "experiment_table", "run_experiment", "run_many"]
 
+#: Stimuli that a compiled chunk holds, at most, in numbers (8 bytes each).
+MAX_STIMULI = 6e7
+
 #: Trials with spikes and voltages kept, for rasters and voltage traces.
 N_SHOWN = 3
 N_ALIGNMENT = 60
 
 
-def build_network(experiment, dataset, **options):
+def build_network(experiment, dataset, *, replicas=1, capacity=None):
     """The network of an experiment.
 
     Parameters
     ----------
     experiment : Experiment
     dataset : DataSet
-    **options
-        Of `BidirectionalNetwork`, such as ``capacity``.
+    replicas : int
+        Of a cohort.
+    capacity : int, optional
+        Trials of a chunk: by default 1000, fewer for large cohorts.
     """
     n_pixels = int(np.prod(dataset.image_shape))
+    if capacity is None:
+        afferents = n_pixels + dataset.n_concepts * experiment.parameters.encoding.cells_per_concept
+        capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, 1000))
     return BidirectionalNetwork(
         [n_pixels, *experiment.hidden, dataset.n_concepts],
-        experiment.parameters,
-        **options,
+        experiment.parameters_of(replicas),
+        replicas=replicas,
+        capacity=capacity,
     )
 
 
@@ -93,14 +104,16 @@ def experiment_table(experiment, dataset, seed):
 def run_experiment(
     experiment, out, *, seed=0, fold=0, device="cpp", resume=False, progress=None, command=None
 ):
-    """Run one experiment with one seed and write its results folder.
+    """Run one experiment with one seed, or a cohort of several, and write its results folder.
 
     Parameters
     ----------
     experiment : Experiment
     out : path-like
         Results folder.
-    seed, fold : int
+    seed : int or list of int
+        Several are the replicas ("subjects") of one cohort, simulated together in one network.
+    fold : int
     device : {'cpp', 'runtime'}
     resume : bool
         Go on from the checkpoint in `out`.
@@ -112,7 +125,8 @@ def run_experiment(
     Returns
     -------
     dict
-        The metrics, also in ``metrics.json``.
+        The metrics, also in ``metrics.json``; of a cohort the means, and those of each replica
+        under ``replicas``.
 
     Raises
     ------
@@ -120,21 +134,26 @@ def run_experiment(
         For whatever the user can mend.
     """
     progress = progress or (lambda *_: None)
+    seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed]
     dataset = load_data(experiment, fold)
-    network = build_network(experiment, dataset)
-    table = experiment_table(experiment, dataset, seed)
-    config = configuration(experiment, network, seed, fold, device)
+    network = build_network(experiment, dataset, replicas=len(seeds))
+    tables = [
+        experiment_table(replace(experiment, parameters=p), dataset, own).assign(replica=replica)
+        for replica, (own, p) in enumerate(zip(seeds, network.replica_parameters, strict=True))
+    ]
+    n_trials = len(tables[0])
+    config = configuration(experiment, network, seeds, fold, device)
     folder = ResultsFolder(out, config, resume)
     if resume and folder.finished:
         metrics = json.loads((folder.path / "metrics.json").read_text())
         return metrics | {"out": str(folder.path)}  # it may have been moved
     started = datetime.now(UTC)
     simulation = Simulation(
-        network, dataset, device, seed,
+        network, dataset, device, seeds,
         progress=lambda stage, done, total: progress(stage, done, total, ""),
     )
     folder.begin()
-    pieces = cut(table, network.capacity)
+    pieces = cut(tables[0], network.capacity)
     done, state, times = folder.load_checkpoint()
     times = {"run": 0.0, "train": 0.0, "trained": 0.0} | times
     if state is not None:
@@ -143,11 +162,11 @@ def run_experiment(
     for number in range(done, len(pieces)):
         first, last = pieces[number]
         text = "" if right is None else f"training {100 * right:.1f} % right"
-        chunk = table.iloc[first:last]
+        chunk = pd.concat([table.iloc[first:last] for table in tables], ignore_index=True)
         before = simulation.run_s
         recording = simulation.run(
             chunk,
-            lambda n, first=first, text=text: progress("run", first + n, len(table), text),
+            lambda n, first=first, text=text: progress("run", first + n, n_trials, text),
         )
         spent = simulation.run_s - before
         times["run"] += spent
@@ -157,27 +176,36 @@ def run_experiment(
             right = recording.trials["correct"].astype(float).mean()
         frames = _frames(network, simulation, recording, experiment.epochs)
         folder.save_chunk(number, frames, simulation.state, times)
-    progress("run", len(table), len(table), "writing results")
+    progress("run", n_trials, n_trials, "writing results")
     frames = {name: folder.frame(name, len(pieces)) for name in FRAMES}
-    recall = _recall(frames.pop("recalled"), frames["trials"], dataset)
+    recalled = frames.pop("recalled")
     for name, frame in frames.items():
         folder.write_frame(name, frame)
-    folder.write_arrays("recall", **recall)
-    folder.write_arrays("weights", **simulation.weights())
+    folder.write_arrays("recall", **_recall(recalled, frames["trials"], dataset))
+    for replica in range(len(seeds)):
+        file = "weights" if len(seeds) == 1 else f"weights-{replica}"
+        folder.write_arrays(file, **simulation.weights(replica))
+    replicas = [
+        {"replica": replica, "seed": own}
+        | _performance(experiment, dataset, _of(replica, frames["trials"]), _of(replica, recalled))
+        for replica, own in enumerate(seeds)
+    ]
+    means = {
+        key: _mean(pd.Series([own[key] for own in replicas], dtype=float))
+        for key in replicas[0]
+        if key not in ("replica", "seed")
+    }
     metrics = {
         "name": experiment.name,
-        **_accuracies(frames["trials"], experiment.epochs),
-        "recall_correlation": _mean(
-            pd.Series(recall_correlation(recall["recalled"], recall["class_mean"]))
-        ),
-        "trials": len(table),
-        "ms_per_trial": 1e3 * times["train"] / times["trained"],
+        **means,
+        "trials": n_trials * len(seeds),
+        "ms_per_trial": 1e3 * times["train"] / times["trained"],  # of one replica
         "build_s": simulation.simulator.build_s,
         "create_s": simulation.simulator.create_s,
         "run_s": times["run"],
         "peak_mb": simulation.simulator.peak_mb
         + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "seed": seed,
+        "seed": config["seed"],
         "fold": fold,
         "epochs": experiment.epochs,
         "layers": list(network.layout.layers),
@@ -185,14 +213,20 @@ def run_experiment(
         "device": simulation.simulator.device,
         "out": str(folder.path),
     }
+    if len(seeds) > 1:
+        metrics["replicas"] = replicas
     folder.write_json("provenance", _provenance(command, started, simulation))
     folder.write_json("metrics", metrics)
     folder.close()
     return metrics
 
 
-def configuration(experiment, network, seed, fold, device):
+def configuration(experiment, network, seeds, fold, device):
     """Everything that was asked for, quantities as text with their units."""
+    own = {
+        key: [format_value(dict(p.items())[key]) for p in network.replica_parameters]
+        for key in experiment.varied
+    }
     return {
         "name": experiment.name,
         "description": experiment.description,
@@ -200,12 +234,12 @@ def configuration(experiment, network, seed, fold, device):
         "layers": list(network.layout.layers),
         "epochs": experiment.epochs,
         "shift": experiment.shift,
-        "seed": seed,
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
         "device": device,
         "precision": network.precision,
         "projection": network.projection,
-        "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
+        "parameters": {k: format_value(v) for k, v in experiment.parameters.items()} | own,
     }
 
 
@@ -225,8 +259,12 @@ def _frames(network, simulation, recording, last_epoch):
         for name in ("cell_counts", "spikes", "voltages"):
             frames[name] = frames[name][frames[name]["trial"].isin(shown)]
     if phase == "train" or number < N_ALIGNMENT:
-        frames["weight_alignment"] = _weight_alignment(
-            network, simulation.weights(), -1 if phase == "align" else number, epoch
+        at = -1 if phase == "align" else number
+        frames["weight_alignment"] = pd.concat(
+            [
+                _weight_alignment(network, simulation.weights(replica), at, epoch, replica)
+                for replica in range(network.layout.replicas)
+            ]
         )
     return frames
 
@@ -242,23 +280,30 @@ def _compact(counts):
 
 def _alignment(network, recording):
     """Cosine, Hamming similarity and kappa of the paired cells of each hidden layer."""
-    trials = recording.trials["trial"].to_numpy()
+    trials = _of(0, recording.trials)["trial"].to_numpy()
     timing = network.parameters.timing
     frames = []
-    for layer in range(1, network.layout.depth + 1):
+    for replica, layer in itertools.product(
+        range(network.layout.replicas), range(1, network.layout.depth + 1)
+    ):
+        spikes, cosines = _of(replica, recording.spikes), _of(replica, recording.cosines)
         rasters = [
-            _raster(recording.spikes, f"{side}{layer}", trials, timing,
+            _raster(spikes, f"{side}{layer}", trials, timing,
                     network.layout.population(f"{side}{layer}").size)
             for side in "FB"
         ]
         similarity = paired_similarity(*rasters)
-        cosines = recording.cosines[recording.cosines["layer"] == layer]
+        cosines = cosines[cosines["layer"] == layer].set_index("trial")["cosine"]
         similarity.insert(0, "trial", trials)
-        similarity.insert(1, "replica", 0)
+        similarity.insert(1, "replica", replica)
         similarity.insert(2, "layer", layer)
-        similarity.insert(3, "cosine", cosines.set_index("trial")["cosine"].loc[trials].to_numpy())
+        similarity.insert(3, "cosine", cosines.loc[trials].to_numpy())
         frames.append(similarity)
     return pd.concat(frames, ignore_index=True)
+
+
+def _of(replica, frame):
+    return frame[frame["replica"] == replica]
 
 
 def _raster(spikes, population, trials, timing, size):
@@ -269,10 +314,11 @@ def _raster(spikes, population, trials, timing, size):
     return raster
 
 
-def _weight_alignment(network, weights, trial, epoch):
+def _weight_alignment(network, weights, trial, epoch, replica):
     return pd.DataFrame(
         {
             "trial": trial,
+            "replica": replica,
             "epoch": epoch,
             "layer": layer,
             "angle_deg": weight_angle(weights[f"W{layer}"], weights[f"Theta{layer}"]),
@@ -282,9 +328,20 @@ def _weight_alignment(network, weights, trial, epoch):
     )
 
 
+def _performance(experiment, dataset, trials, recalled):
+    """Accuracy and recall of one replica."""
+    recall = _recall(recalled, trials, dataset)
+    correlation = recall_correlation(recall["recalled"], recall["class_mean"])
+    return {
+        **_accuracies(trials, experiment.epochs),
+        "recall_correlation": _mean(pd.Series(correlation)),
+    }
+
+
 def _recall(recalled, trials, dataset):
+    """Recalled stimulus of each concept, mean over trials and replicas."""
     n_pixels = int(np.prod(dataset.image_shape))
-    concepts = trials.set_index("trial")["concept"]
+    concepts = trials.drop_duplicates("trial").set_index("trial")["concept"]
     recalled = recalled.assign(concept=recalled["trial"].map(concepts))
     images = {
         name: recalled.groupby(["concept", "pixel"])[name].mean().to_numpy().reshape(-1, n_pixels)
@@ -360,11 +417,15 @@ def _git_revision():
 # ------------------------------------------------------------------ several seeds and folds
 
 
-def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=None, command=None):
+def run_many(
+    experiment, out, *, seeds, cohort=False, device="cpp", resume=False, progress=None, command=None
+):
     """Run every seed and fold of an experiment, as many at a time as there are cores.
 
     Parameters
     ----------
+    cohort : bool
+        Simulate all seeds together, as the replicas of one network.
     progress : callable, optional
         ``progress(run, stage, done, total, text)`` with the name of the run.
 
@@ -382,7 +443,10 @@ def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=Non
     """
     progress = progress or (lambda *_: None)
     folds = range(experiment.folds)
-    runs = {f"seed{seed}-fold{fold}": (seed, fold) for seed in seeds for fold in folds}
+    if cohort:
+        runs = {f"fold{fold}": (list(seeds), fold) for fold in folds}
+    else:
+        runs = {f"seed{seed}-fold{fold}": (seed, fold) for seed in seeds for fold in folds}
     out = Path(out)
     options = {"device": device, "resume": resume, "command": command}
     if len(runs) == 1:
@@ -391,22 +455,28 @@ def run_many(experiment, out, *, seeds, device="cpp", resume=False, progress=Non
         metrics = run_experiment(
             experiment, out, seed=seed, fold=fold, progress=report, **options
         )
-        return pd.DataFrame([metrics])
+        return pd.DataFrame(_rows(metrics))
     build_s = _prepare(experiment, out, runs, device, resume, progress)
     rows = []
     for metrics in _in_processes(experiment, out, runs, options, progress):
-        rows.append(metrics)
+        rows += _rows(metrics)
     metrics = pd.DataFrame(rows).sort_values(["seed", "fold"], ignore_index=True)
     return metrics.assign(build_s=metrics["build_s"].where(metrics["build_s"] > 0, build_s))
+
+
+def _rows(metrics):
+    """One row for each replica."""
+    return [metrics | own for own in metrics.pop("replicas", [{}])]
 
 
 def _prepare(experiment, out, runs, device, resume, progress):
     """Check every results folder, then compile once for all; seconds that it took."""
     dataset = load_data(experiment, 0)
-    network = build_network(experiment, dataset)
-    for name, (seed, fold) in runs.items():
+    each = {name: seed if isinstance(seed, list) else [seed] for name, (seed, _) in runs.items()}
+    network = build_network(experiment, dataset, replicas=len(next(iter(each.values()))))
+    for name, (_, fold) in runs.items():
         started = (out / name / "config.yaml").exists()
-        config = configuration(experiment, network, seed, fold, device)
+        config = configuration(experiment, network, each[name], fold, device)
         ResultsFolder(out / name, config, resume and started)
     simulation = Simulation(
         network, dataset, device, progress=lambda *event: progress("all", *event, "")

@@ -8,6 +8,7 @@ from bsd.runs.trials.table import (
     check_table,
     join_tables,
     recall_trials,
+    replica_tables,
     test_trials,
     training_trials,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "check_table",
     "join_tables",
     "recall_trials",
+    "replica_tables",
     "test_trials",
     "training_trials",
     "trial_arrays",

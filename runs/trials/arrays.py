@@ -8,28 +8,35 @@ from bsd.runs.data import add_noise, jitter, occlude
 __all__ = ["trial_arrays"]
 
 
-def trial_arrays(table, dataset, network, seed):
+def trial_arrays(tables, dataset, network, seeds):
     """Drive and control of a chunk, padded to the network's capacity.
 
     Parameters
     ----------
-    table : DataFrame
-        Checked trial table, at most ``network.capacity`` rows.
+    tables : list of DataFrame
+        Checked trial table of each replica, at most ``network.capacity`` rows.
     dataset : DataSet
     network : BidirectionalNetwork
-    seed : int
-        Of the stimulus transforms.
+    seeds : list of int
+        Of the stimulus transforms, one for each replica.
 
     Returns
     -------
     drive : ndarray, shape (capacity + 1, n_afferents)
         Intensities in 0 to 1.
-    control : ndarray, shape (capacity + 1, 5)
+    control : ndarray, shape (capacity + 1, 5 n_replicas)
         See `bsd.networks.CONTROL_COLUMNS`.
     """
-    layout = network.layout
-    drive = np.zeros((network.capacity + 1, layout.n_afferents))
-    control = np.zeros((network.capacity + 1, len(CONTROL_COLUMNS)))
+    rows, n = network.capacity + 1, len(CONTROL_COLUMNS)
+    drive = np.zeros((rows, network.layout.n_afferents))
+    control = np.zeros((rows, n * len(tables)))
+    for replica, (table, seed) in enumerate(zip(tables, seeds, strict=True)):
+        own = control[:, n * replica : n * (replica + 1)]
+        _fill(drive, own, table, dataset, network, seed, replica)
+    return drive, control
+
+
+def _fill(drive, control, table, dataset, network, seed, replica):
     sources = table["source"].str.split("+")
     uses = {
         name: sources.map(lambda parts, name=name: name in parts).to_numpy(bool)
@@ -38,18 +45,16 @@ def trial_arrays(table, dataset, network, seed):
     images = _images(table, dataset, uses["stimulus"], seed)
     encoding = network.encoding_matrix()
     rows = np.arange(len(table))
-    for population in layout.afferents:
-        if population.name == "S":
-            drive[rows[uses["stimulus"]], population.cells] = images
-        else:
-            concepts = table["concept"].to_numpy(int)[uses["concept"]]
-            drive[rows[uses["concept"]], population.cells] = encoding[concepts]
+    stimulus = network.layout.population("S", replica)
+    drive[rows[uses["stimulus"]], stimulus.cells] = images
+    concepts = table["concept"].to_numpy(int)[uses["concept"]]
+    concept = network.layout.population("C", replica)
+    drive[rows[uses["concept"]], concept.cells] = encoding[concepts]
     control[rows, 0] = table["learn"]
     control[rows, 1] = table["record"].astype(float)
     control[rows, 2] = uses["percept"]
     control[rows, 3] = uses["recall"]
     control[rows, 4] = table["draw"]
-    return drive, control
 
 
 def _images(table, dataset, shown, seed):

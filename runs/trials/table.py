@@ -15,6 +15,7 @@ __all__ = [
     "check_table",
     "join_tables",
     "recall_trials",
+    "replica_tables",
     "test_trials",
     "training_trials",
 ]
@@ -124,6 +125,52 @@ def check_table(table, dataset, n_concepts):
             upper = "at least 0" if most == np.inf else f"0 to {most:g}"
             raise InputError(f"trial table: column {name!r} must be {upper}.")
     return table
+
+
+def replica_tables(table, dataset, n_concepts, replicas):
+    """The trial table of each replica, checked.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With a column ``replica`` (0 to `replicas` - 1): each replica's own rows. Without: all
+        replicas run the same trials.
+    dataset, n_concepts
+        See `check_table`.
+    replicas : int
+
+    Returns
+    -------
+    list of DataFrame
+        With the column ``replica``.
+
+    Raises
+    ------
+    InputError
+        As `check_table`; if a replica has no rows, or others than replica 0 has in the columns
+        ``trial``, ``epoch`` and ``phase``, which all go through together.
+    """
+    if not isinstance(table, pd.DataFrame) or "replica" not in table:
+        checked = check_table(table, dataset, n_concepts)
+        return [checked.assign(replica=replica) for replica in range(replicas)]
+    numbers = set(table["replica"])
+    if numbers != set(range(replicas)):
+        raise InputError(
+            f"trial table: column 'replica' holds {sorted(numbers)}, the network has "
+            f"{replicas} replica{'s' if replicas > 1 else ''}: number them 0 to {replicas - 1}."
+        )
+    tables = [
+        check_table(table[table["replica"] == replica], dataset, n_concepts)
+        for replica in range(replicas)
+    ]
+    for replica, other in enumerate(tables):
+        for name in ("trial", "epoch", "phase"):
+            if not np.array_equal(other[name], tables[0][name]):
+                raise InputError(
+                    f"trial table: replica {replica} has another column {name!r} than replica 0: "
+                    "replicas go through epochs and phases together, trial by trial."
+                )
+    return tables
 
 
 def _check_kinds(table):

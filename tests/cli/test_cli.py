@@ -72,6 +72,8 @@ def test_impossible_layers(refused, out, layers):
         ("--seed", "-1", "not negative"),
         ("--seed", "1,1", "different"),
         ("--seed", "x", "whole numbers"),
+        ("--replicas", "0", "positive number of replicas"),
+        ("--vary", "learning.lam=1,2", "add --replicas"),
         ("--device", "gpu", "cpp"),
         ("--colour", "red", "--colour"),
     ],

@@ -99,11 +99,6 @@ def test_data_that_do_not_fit_the_network_are_refused(small_network, dataset):
         Simulation(small_network(layers=(9, 5, 4)), dataset, "runtime")
 
 
-def test_replicas_are_refused_for_now(small_network, dataset):
-    with pytest.raises(InputError, match="replicas = 2.*use replicas=1 and several seeds"):
-        Simulation(small_network(replicas=2), dataset, "runtime")
-
-
 def test_weights_that_explode_stop_the_run(small_network, dataset, trial_table):
     simulation = Simulation(small_network(), dataset, "runtime")
     patterns = np.full_like(simulation.state["memory_pattern.mu"], 1e200)

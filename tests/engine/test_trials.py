@@ -279,11 +279,11 @@ def test_each_transform_is_counted_by_the_draw(small_network, dataset, trial_tab
     network = small_network()
     for columns in ({"noise": 0.5}, {"shift": 2}, {"occlusion": 0.6}):
         table = trial_table(4, stimulus=4, source="stimulus", draw=[5, 9, 5, 3], **columns)
-        drive, _ = trial_arrays(check_table(table, dataset, 3), dataset, network, seed=0)
+        drive, _ = trial_arrays([check_table(table, dataset, 3)], dataset, network, seeds=[0])
         assert np.array_equal(drive[0], drive[2])
         assert len(np.unique(drive[:4], axis=0)) > 1, columns
         moved, _ = trial_arrays(
-            check_table(table.assign(trial=[20, 21, 30, 31]), dataset, 3), dataset, network, seed=0
+            [check_table(table.assign(trial=[20, 21, 30, 31]), dataset, 3)], dataset, network, [0]
         )
         assert np.array_equal(drive, moved)
 
@@ -360,7 +360,7 @@ def test_drive_and_control_follow_the_table(small_network, dataset, trial_table)
         dataset,
         3,
     )
-    drive, control = trial_arrays(table, dataset, network, seed=0)
+    drive, control = trial_arrays([table], dataset, network, seeds=[0])
     assert drive.shape == (9, 15) and control.shape == (9, 5)
     assert CONTROL_COLUMNS == (
         "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw"

@@ -45,13 +45,14 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
             "trial_duration": duration,
             "step_duration": dt * ms,
             "steps_per_trial": steps,
+            "n_control": 5,
             "hash_uniform": hash_uniform,
             "stop_simulation": stop_simulation,
         },
     )
     group.run_regularly(encoders.START_AFFERENT_TRIAL, dt=duration, when="start", order=0)
     group.run_regularly(encoders.ENCODERS[kind], when="start", order=1)
-    group.variables["key"].set_value(stream_keys(seed, 0, "encoder S", n))
+    group.variables["key"].set_value(stream_keys(seed, "encoder S", n))
     group.p_step = f_max * Hz * dt * ms
     group.n_trials = n_trials
     spikes = SpikeMonitor(group)

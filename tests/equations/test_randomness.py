@@ -41,7 +41,7 @@ def test_numpy_equals_whole_number_arithmetic(key, trial, step):
 def test_uniform_along_every_axis(axis, seed):
     """Kolmogorov-Smirnov at 0.1 % and no serial correlation beyond 4 standard errors."""
     n = 100_000
-    arguments = {"key": int(stream_keys(seed, 0, "test", 1)[0]), "trial": 3, "step": 5}
+    arguments = {"key": int(stream_keys(seed, "test", 1)[0]), "trial": 3, "step": 5}
     arguments[axis] = np.arange(n)
     values = uniform(**arguments)
     assert stats.kstest(values, "uniform").pvalue > 1e-3
@@ -50,7 +50,7 @@ def test_uniform_along_every_axis(axis, seed):
 
 
 def test_cells_and_trials_are_independent():
-    keys = stream_keys(0, 0, "encoder S", 200)
+    keys = stream_keys(0, "encoder S", 200)
     values = uniform(keys[:, None], np.arange(500), 0)
     between_cells = np.corrcoef(values)[np.triu_indices(200, 1)]
     between_trials = np.corrcoef(values.T)[np.triu_indices(500, 1)]
@@ -59,11 +59,10 @@ def test_cells_and_trials_are_independent():
         assert np.std(correlations) == pytest.approx(1 / np.sqrt(n), rel=0.05)
 
 
-def test_streams_are_functions_of_seed_replica_and_name():
-    keys = stream_keys(7, 1, "encoder S", 50)
+def test_streams_are_functions_of_seed_and_name():
+    keys = stream_keys(7, "encoder S", 50)
     assert keys.dtype == np.int32 and keys.min() >= 0
-    assert np.array_equal(keys, stream_keys(7, 1, "encoder S", 50))
-    assert np.array_equal(keys[:20], stream_keys(7, 1, "encoder S", 20))
-    for other in ((8, 1, "encoder S"), (7, 0, "encoder S"), (7, 1, "encoder C"),
-                  (7 + 2**32, 1, "encoder S")):
+    assert np.array_equal(keys, stream_keys(7, "encoder S", 50))
+    assert np.array_equal(keys[:20], stream_keys(7, "encoder S", 20))
+    for other in ((8, "encoder S"), (7, "encoder C"), (7 + 2**32, "encoder S")):
         assert not np.intersect1d(keys, stream_keys(*other, 50)).size

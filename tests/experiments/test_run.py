@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from brian2 import mV
 
+from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.experiments import experiment, run_experiment
 from bsd.runs.experiments import run as run_module
@@ -101,6 +103,38 @@ def test_finished_run_may_have_been_moved(small, tmp_path):
     _run(small, tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     assert _run(small, tmp_path / "there", resume=True)["out"] == str(tmp_path / "there")
+
+
+def test_cohort_is_run_as_one_network_and_told_apart(small, tmp_path):
+    varied = {"learning.decay": (0.5, 1.0), "cell.V_threshold": (-50 * mV, -56 * mV)}
+    together = _run(small.changed(varied=varied), tmp_path / "cohort", seed=[3, 7])
+    assert together["seed"] == [3, 7]
+    for replica, seed in enumerate((3, 7)):
+        own = {key: values[replica] for key, values in varied.items()}
+        alone = _run(small.changed(assignments=own), tmp_path / f"{replica}", seed=seed)
+        row = together["replicas"][replica]
+        assert row["seed"] == seed
+        for name in ("accuracy", "accuracy_train", "recall_correlation"):
+            assert row[name] == pytest.approx(alone[name], rel=1e-9), name
+        for name in FRAMES:
+            frame = pd.read_parquet(tmp_path / "cohort" / f"{name}.parquet")
+            own_rows = frame[frame["replica"] == replica].drop(columns="replica")
+            expected = pd.read_parquet(tmp_path / f"{replica}" / f"{name}.parquet")
+            if name == "voltages":  # of fewer cells
+                expected = expected[expected["cell"] <= frame["cell"].max()]
+            pd.testing.assert_frame_equal(
+                own_rows.reset_index(drop=True),
+                expected.drop(columns="replica").reset_index(drop=True),
+                check_categorical=False,
+            )
+    accuracies = [row["accuracy"] for row in together["replicas"]]
+    assert together["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert "Replicas" in write_report(tmp_path / "cohort").read_text()
+
+
+def test_varied_parameters_need_a_value_for_each_replica(small, tmp_path):
+    with pytest.raises(InputError, match="learning.lam is varied over 3 values, the cohort has 2"):
+        _run(small.changed(varied={"learning.lam": (1, 2, 3)}), tmp_path, seed=[0, 1])
 
 
 def test_earlier_results_stay_until_the_new_run_can_start(small, tmp_path, monkeypatch):

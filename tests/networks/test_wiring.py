@@ -196,7 +196,7 @@ def test_nothing_but_spikes_passes_between_layers(small_network, projection, top
             assert read <= ({"r_learn_pre"} if event == "learn" else set())
     if projection == "dense":
         assert set(objects.dense) == set(basal)
-        assert DenseProjection.reads["drive"]["pre"] == ["_spikespace"]
+        assert DenseProjection.reads["drive"]["pre"] == ["_spikespace", "emit"]  # who fired, twice
         assert DenseProjection.reads["update"]["pre"] == ["r_learn"]
 
 
@@ -285,7 +285,7 @@ def test_replicas_are_independent_copies(small_network):
             assert np.array_equal(
                 keys[q.cells], one.encoder_keys(seed)["afferents.key"][p.cells]
             )
-    state = two.initial_state(5)  # one seed: replicas differ all the same
+    state = two.initial_state(5)  # one seed: the replicas have it and the next
     for name in ("W0", "W1", "Theta1", "Theta2"):
         p, q = b.projection(name, 0), b.projection(name, 1)
         w = state[f"{p.synapses}.w"]
