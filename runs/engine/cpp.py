@@ -1,71 +1,51 @@
 """The C++ standalone device: compile a network once, then run its binary chunk by chunk."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
-import tempfile
-import time
-from pathlib import Path
 
-import brian2
-import numpy as np
-from brian2 import prefs, set_device
-from brian2.devices.device import get_device, reset_device
-from platformdirs import user_cache_dir
-
-import bsd.equations
-import bsd.networks
 from bsd.equations.errors import InputError
-from bsd.runs.engine.equation_errors import explained
-from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
+from bsd.runs.engine.standalone import (
+    StandaloneSimulator,
+    cache_directory,
+    hashed,
+    preferences,
+    run_make,
+    write_project,
+)
 
-__all__ = ["CppSimulator", "cache_directory", "generate", "structure_key"]
+__all__ = ["FLAGS", "CppSimulator", "cache_directory", "compiler", "generate", "structure_key"]
 
 FLAGS = ["-O3", "-ffast-math", "-fno-finite-math-only", "-march=native", "-std=c++17", "-w"]
-PROGRESS = 'std::cout << "progress " << completed << std::endl;'
-
-
-def cache_directory():
-    """Where compiled networks are kept: ``$BSD_CACHE``, else the user's cache."""
-    return Path(os.environ.get("BSD_CACHE") or user_cache_dir("bsd")) / "compiled"
 
 
 def structure_key(network):
     """Name of a compiled network: a hash of everything that goes into its code."""
-    here = Path(__file__).parent
-    sources = {name: (here / name).read_text() for name in ("cpp.py", "variables.py")}
-    for package in (bsd.equations, bsd.networks):
-        for file in sorted(Path(package.__path__[0]).glob("*.py")):
-            if file.name != "describe.py":
-                sources[f"{package.__name__}/{file.name}"] = file.read_text()
-    parts = {
-        "structure": network.structure,
-        "sources": sources,
-        "brian2": brian2.__version__,
-        "flags": FLAGS,
-        "compiler": _compiler_version(),
-    }
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashed(network, ["cpp.py"], flags=FLAGS, compiler=compiler_version())
 
 
-def _compiler():
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None or shutil.which("make") is None:
+def compiler():
+    """Path of the C++ compiler, ``$CXX`` or g++.
+
+    Raises
+    ------
+    InputError
+        If it or make is missing.
+    """
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    if found is None or shutil.which("make") is None:
         raise InputError(
             "no C++ compiler: install g++ and make (Debian: apt install g++ make; conda: "
             "cxx-compiler make), or use --device runtime."
         )
-    return compiler
+    return found
 
 
-def _compiler_version():
+def compiler_version():
     """Version, and what -march=native means on this processor."""
-    command = [_compiler(), "-march=native", "-Q", "--help=target"]
+    command = [compiler(), "-march=native", "-Q", "--help=target"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=True)
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True)
     return version.stdout.splitlines()[0] + run.stdout
 
 
@@ -83,224 +63,30 @@ def generate(network, directory):
     dict
         Manifest: inputs (size, dtype) and outputs (file, dtype, row length) of the program.
     """
-    before = prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype
-    threads = prefs.devices.cpp_standalone.openmp_threads
-    set_device("cpp_standalone", build_on_run=False)
-    device = get_device()
-    device.reinit()
-    device.activate(build_on_run=False)
-    prefs.codegen.cpp.extra_compile_args_gcc = FLAGS
-    prefs.devices.cpp_standalone.openmp_threads = 0
-    try:
-        objects = network.create()
-        brian_network = objects.network()
-        device.apply_run_args()
-        brian_network.run(
-            network.parameters.timing.duration * (network.capacity + 1),
-            report=PROGRESS,
-            report_period=0.5 * brian2.second,
-            namespace={},
-        )
-        device.build(directory=str(directory), compile=False, run=False, with_output=False)
-        return _manifest(network, objects, device)
-    finally:
-        device.reinit()
-        reset_device()
-        prefs.codegen.cpp.extra_compile_args_gcc, prefs.core.default_float_dtype = before
-        prefs.devices.cpp_standalone.openmp_threads = threads
-
-
-def _manifest(network, objects, device):
-    outputs, columns = {}, output_columns(network)
-    for name in OUTPUTS + STATE:
-        owner, variable = name.split(".")
-        var = getattr(objects, owner).variables[variable]
-        outputs[name] = {
-            "file": device.get_array_filename(var),
-            "dtype": np.dtype(var.dtype).str,
-            "columns": columns.get(owner, 0),
-        }
-    inputs = {name: [size, dtype.str] for name, (size, dtype) in input_specs(network).items()}
-    return {"inputs": inputs, "outputs": outputs}
-
-
-class CppSimulator:
-    """A compiled network.
-
-    Parameters
-    ----------
-    network : BidirectionalNetwork
-    progress : callable, optional
-        Called as ``progress(stage, done, total)`` with the stage ``"compile"``.
-
-    Attributes
-    ----------
-    folder : Path
-        The compiled project in the cache.
-    build_s : float
-        Seconds that generating and compiling took; 0 if the cache had it.
-    create_s : float
-        Seconds from the start of the last simulation to its first time step: reading its inputs
-        and creating the network.
-    peak_mb : float
-        Largest memory that a simulation took.
-
-    Raises
-    ------
-    InputError
-        If there is no compiler, or the cache cannot be written.
-    RuntimeError
-        If the compiler fails (with the tail of its output).
-    """
-
-    device = "cpp_standalone"
-
-    def __init__(self, network, progress=None):
-        self.network = network
-        self.specs = input_specs(network)
-        self.folder = cache_directory() / structure_key(network)
-        self.build_s = 0.0
-        self.create_s = self.peak_mb = 0.0
-        if not (self.folder / "manifest.json").exists():
-            start = time.perf_counter()
-            self._build(progress or (lambda *_: None))
-            self.build_s = time.perf_counter() - start
-        self.manifest = json.loads((self.folder / "manifest.json").read_text())
-
-    def _build(self, progress):
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix="building-", dir=self.folder.parent))
-        except OSError as error:
-            raise InputError(
-                f"cannot write compiled networks to {self.folder.parent} ({error.strerror}): "
-                "set BSD_CACHE to a folder you can write to."
-            ) from None
-        try:
-            progress("generate", 0, 1)
-            with explained(self.network):
-                manifest = generate(self.network, scratch)
-            make(scratch, lambda done, total: progress("compile", done, total))
-            (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1))
-            try:
-                scratch.rename(self.folder)
-            except OSError:  # another process was faster, or a damaged folder is in the way
-                if not (self.folder / "manifest.json").exists():
-                    shutil.rmtree(self.folder)
-                    scratch.rename(self.folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def run(self, inputs, n_trials, progress=None):
-        """Simulate a chunk.
-
-        Parameters
-        ----------
-        inputs : dict of str to ndarray
-            Everything that `input_specs` names.
-        n_trials : int
-        progress : callable, optional
-            Called with the number of finished trials.
-
-        Returns
-        -------
-        dict of str to ndarray
-            `OUTPUTS` (per-trial ones as ``(n_trials, cells)``) and `STATE`.
-        """
-        inputs = check_inputs(self.specs, inputs)
-        with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
-            scratch = Path(scratch)
-            arguments = []
-            for number, (name, array) in enumerate(inputs.items()):
-                file = scratch / f"in{number}.bin"
-                array.tofile(file)
-                arguments.append(f"{name}={file}")
-            results = scratch / "results"
-            results.mkdir()
-            with open(scratch / "errors.txt", "w+") as errors:
-                command = ["./main", "--results_dir", f"{results}/", *arguments]
-                self._execute(command, errors, progress)
-            outputs = {
-                name: read_output(results, spec)
-                for name, spec in self.manifest["outputs"].items()
-            }
-        return trim(outputs, n_trials, self.network.parameters.timing.steps)
-
-    def _execute(self, command, errors, progress):
-        start = time.perf_counter()
-        self.create_s = 0.0
-        process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            for line in process.stdout:
-                if not line.startswith("progress "):
-                    continue
-                self.create_s = self.create_s or time.perf_counter() - start
-                if progress:
-                    progress(float(line.split()[1]) * (self.network.capacity + 1))
-            _, status, usage = os.wait4(process.pid, 0)
-            code = process.returncode = os.waitstatus_to_exitcode(status)
-            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        errors.seek(0)
-        said = errors.read().strip()
-        if code != 0 or said:
-            raise RuntimeError(
-                f"the compiled simulation failed (exit code {code}): {said[-500:]}"
-            )
-
-
-def read_output(results, spec):
-    """An array that the compiled program wrote, as the manifest describes it."""
-    array = np.fromfile(results / spec["file"], dtype=np.dtype(spec["dtype"]))
-    return array.reshape(-1, spec["columns"]) if spec["columns"] else array
+    with preferences(
+        codegen__cpp__extra_compile_args_gcc=FLAGS,
+        devices__cpp_standalone__openmp_threads=0,
+    ):
+        return write_project(network, directory, "cpp_standalone")
 
 
 def make(folder, progress):
     """Compile a generated project, as many files at a time as there are cores."""
-    compiler = _compiler()
     (folder / "make.deps").touch()  # the sources are new: nothing to depend on
     total = len(list(folder.glob("**/*.cpp"))) + 1
-    log, done = [], 0
-    process = subprocess.Popen(
-        ["make", f"-j{len(os.sched_getaffinity(0))}", f"CXX={compiler}", "-o", "make.deps"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        for line in process.stdout:
-            log.append(line)
-            if " -c " in line or " -o main" in line:
-                done += 1
-                progress(min(done, total), total)
-        code = process.wait()
-    except BaseException:
-        os.killpg(process.pid, 15)
-        process.wait()
-        raise
-    if code != 0:
-        tail = "".join(log)[-2000:]
-        raise RuntimeError(f"compiling {folder} failed (make's exit code {code}):\n{tail}")
+    run_make(folder, [f"CXX={compiler()}", "-o", "make.deps"], total, progress)
 
 
-def trim(outputs, n_trials, steps):
-    """Drop the sample before the first trial and all that follows the last one."""
-    for name, array in outputs.items():
-        monitor = name.split(".")[0]
-        if monitor.startswith("trial_"):
-            outputs[name] = array[1 : n_trials + 1]
-        elif monitor == "probe_voltages":
-            outputs[name] = array[: n_trials * steps]
-    return outputs
+class CppSimulator(StandaloneSimulator):
+    """A network compiled as C++."""
+
+    device = "cpp_standalone"
+
+    def _key(self):
+        return structure_key(self.network)
+
+    def _generate(self, folder):
+        return generate(self.network, folder)
+
+    def _make(self, folder, progress):
+        make(folder, progress)

@@ -12,9 +12,10 @@ import pandas as pd
 from bsd.equations import ModelParameters
 from bsd.equations.errors import InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.runs.engine.cpp import FLAGS, generate, read_output, trim
+from bsd.runs.engine.cpp import FLAGS, generate
 from bsd.runs.engine.recording import Recording
 from bsd.runs.engine.simulation import check_dataset, check_finite, trial_inputs
+from bsd.runs.engine.standalone import read_output, trim
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
 from bsd.runs.trials import replica_tables

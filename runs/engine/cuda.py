@@ -1,0 +1,467 @@
+"""The CUDA standalone device: brian2cuda makes a network a program for one NVIDIA GPU.
+
+What brian2cuda 1.0b1 writes is corrected where it would be wrong or slow (`_correct`), and joined
+into two files, because nvcc spends most of its time on headers that every file includes.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from brian2 import BrianLogger
+
+from bsd.equations.errors import InputError
+from bsd.runs.engine import cpp
+from bsd.runs.engine.standalone import (
+    StandaloneSimulator,
+    hashed,
+    preferences,
+    run_make,
+    write_project,
+)
+
+__all__ = ["CudaSimulator", "check_compute_capability", "generate", "make"]
+
+#: No fast-math: with its approximate division floor(x/y) can miss a whole number, and with it the
+#: time step within a trial.
+FLAGS = ["-std=c++17", "-w"]
+
+#: At most so many threads in a block, so that a network of some 1000 cells is spread over all
+#: multiprocessors, and a spike with one synapse does not occupy 1024 threads.
+THREADS = 128
+
+#: Asks the driver in a process of its own: CUDA does not survive a fork of the process.
+_ASK_DRIVER = """
+import ctypes
+cuda, value = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+def ask(function, *arguments):
+    if getattr(cuda, function)(*arguments):
+        raise SystemExit(3)
+    return value.value
+ask("cuInit", 0)
+if ask("cuDeviceGetCount", ctypes.byref(value)) == 0:
+    raise SystemExit(3)
+version = ask("cuDriverGetVersion", ctypes.byref(value))
+major, minor = (ask("cuDeviceGetAttribute", ctypes.byref(value), n, 0) for n in (75, 76))
+print(f"{major}.{minor} {version // 1000}")
+"""
+
+_ELSEWHERE = "or write the program for another machine: bsd export NAME --device cuda"
+
+
+# ---------------------------------------------------------------------- what there must be
+
+
+def brian2cuda_module():
+    """The package brian2cuda.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
+    try:
+        import brian2cuda
+        import brian2cuda.device
+        import brian2cuda.utils.gputools
+    except ImportError as error:
+        raise InputError(
+            f"no brian2cuda ({error}): install it with pip install 'bsd-brian2[cuda]', in a clone "
+            "with make setup-cuda."
+        ) from None
+    # it lists its preferences for every project, and warns of a toolkit that is not needed yet
+    BrianLogger.suppress_hierarchy("brian2cuda")
+    return brian2cuda
+
+
+def nvcc():
+    """Path of the CUDA compiler, of ``$CUDA_HOME``, the path, or /usr/local/cuda.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    home = os.environ.get("CUDA_HOME")
+    places = [f"{home}/bin"] if home else [None, "/usr/local/cuda/bin"]
+    for place in places:
+        if found := shutil.which("nvcc", path=place):
+            return found
+    raise InputError(
+        f"no nvcc{f' in {home}/bin' if home else ''}: install the CUDA toolkit (12 or 13) and put "
+        "its bin on the PATH, or set CUDA_HOME."
+    )
+
+
+def nvcc_version():
+    """Version of nvcc, such as (13, 0)."""
+    said = subprocess.run([nvcc(), "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(n) for n in re.search(r"release (\d+)\.(\d+)", said).groups())
+
+
+def curand_home():
+    """Folder of cuRAND where it is not part of the toolkit, else None.
+
+    ``$CURAND_HOME``, or the wheel nvidia-curand.
+
+    Raises
+    ------
+    InputError
+        If there is no cuRAND.
+    """
+    if home := os.environ.get("CURAND_HOME"):
+        if not (Path(home) / "include" / "curand.h").exists():
+            raise InputError(f"CURAND_HOME = {home}: there is no include/curand.h in it.")
+        return home
+    probe = subprocess.run(
+        [nvcc(), "-x", "cu", "-E", "-"], input="#include <curand.h>", capture_output=True, text=True
+    )
+    if probe.returncode == 0:
+        return None
+    spec = importlib.util.find_spec("nvidia")
+    for place in spec.submodule_search_locations if spec else ():
+        for header in sorted(Path(place).glob("*/include/curand.h"), reverse=True):
+            return str(header.parent.parent)
+    raise InputError(
+        "no cuRAND: install it with the CUDA toolkit, or as a wheel (pip install nvidia-curand), "
+        "or set CURAND_HOME to the folder with its include and lib."
+    )
+
+
+def gpu():
+    """Compute capability of the first GPU, such as ``"9.0"``.
+
+    Raises
+    ------
+    InputError
+        If there is no driver or no GPU, or the driver is older than the toolkit.
+    """
+    asked = subprocess.run([sys.executable, "-c", _ASK_DRIVER], capture_output=True, text=True)
+    if asked.returncode == 3:
+        raise InputError(
+            f"the NVIDIA driver finds no GPU: see nvidia-smi, CUDA_VISIBLE_DEVICES, {_ELSEWHERE}."
+        )
+    if asked.returncode != 0:
+        raise InputError(f"no NVIDIA driver (libcuda.so.1): use a machine with one, {_ELSEWHERE}.")
+    capability, newest = asked.stdout.split()
+    if nvcc_version()[0] > int(newest):
+        raise InputError(
+            f"the NVIDIA driver is for CUDA {newest}, nvcc of CUDA {nvcc_version()[0]}: update the "
+            f"driver, or set CUDA_HOME to a toolkit of CUDA {newest}."
+        )
+    return capability
+
+
+def check_compute_capability(text):
+    """Refuse what is no compute capability of a GPU.
+
+    Raises
+    ------
+    InputError
+    """
+    if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < 5:
+        raise InputError(
+            f"compute capability {text!r}: give that of the GPU, at least 5.0, for example 9.0 "
+            "(H100, H200), 8.9 (RTX 40), 8.0 (A100)."
+        )
+
+
+# ---------------------------------------------------------------------- generating
+
+
+def generate(network, directory, compute_capability):
+    """Write the CUDA project of a network, without compiling it; needs no toolkit and no GPU.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+    directory : path-like
+        Must not exist, or be empty.
+    compute_capability : str
+        Of the GPU, such as ``"9.0"``.
+
+    Returns
+    -------
+    dict
+        Manifest: inputs (size, dtype) and outputs (file, dtype, row length) of the program, and
+        ``launches`` (see `launches`).
+
+    Raises
+    ------
+    InputError
+        If brian2cuda is missing.
+    """
+    check_compute_capability(compute_capability)
+    tools = brian2cuda_module().utils.gputools
+    backend = "devices__cuda_standalone__cuda_backend__"
+    chosen = {
+        "detect_gpus": False,
+        "gpu_id": 0,
+        "compute_capability": float(compute_capability),
+        "detect_cuda": False,
+        "cuda_path": os.devnull,  # all that brian2cuda does with it is replaced by `_MAKEFILE`
+        "cuda_runtime_version": 12.0,  # atomicAdd of doubles, as in every toolkit since 8
+    }
+    directory = Path(directory)
+    trials = []
+
+    def prepare(device, objects):
+        trials.append(device.get_array_name(objects.afferents.variables["n_trials"]))
+        device.insert_code("after_network_run", _REPORT_MEMORY)
+
+    try:
+        with (
+            preferences(**{backend + name: value for name, value in chosen.items()}),
+            _double_literals(),
+        ):
+            manifest = write_project(network, directory, "cuda_standalone", prepare)
+    finally:
+        tools.reset_cuda_installation()
+        tools.reset_gpu_selection()
+    _correct(directory, network.parameters.timing, trials[0])
+    manifest["launches"] = launches(directory, network.parameters.timing)
+    _join(directory)
+    _write_makefile(directory, compute_capability)
+    return manifest
+
+
+_REPORT_MEMORY = """
+{
+    size_t _free, _total;
+    CUDA_SAFE_CALL(cudaMemGetInfo(&_free, &_total));
+    std::cout << "device_mb " << (_total - _free) / 1048576.0 << std::endl;
+}
+"""
+
+
+@contextmanager
+def _double_literals():
+    """Keep the literals of single-precision code as they are, as in C++.
+
+    brian2cuda makes them floats, a time step of 0.001 s too: timestep(t, dt) is then too small
+    from 21000 steps on.
+    """
+    module = brian2cuda_module().device
+    before = module.replace_floating_point_literals
+    module.replace_floating_point_literals = lambda code: code
+    try:
+        yield
+    finally:
+        module.replace_floating_point_literals = before
+
+
+def _correct(directory, timing, n_trials):
+    """Correct what brian2cuda 1.0b1 writes; each text must be found as often as is said."""
+    sources = sorted(directory.glob("code_objects/*.cu"))
+    # a kernel cannot end the run after the last trial of the chunk, see bsd.networks.stopping
+    end = f"{n_trials}[0]*{float(timing.duration)!r} + {float(timing.dt)!r}"
+    _replace(
+        [directory / "main.cu"],
+        r"\.run\(([\d.e+-]+), report_progress,",
+        rf".run(std::min(\1, {end}), report_progress,",
+    )
+    # paths of input files in lower case
+    lower = r"c = std::tolower\(static_cast<unsigned char>\(c\)\);"
+    _replace([directory / "objects.cu"], lower, "")
+    _replace(
+        [directory / "objects.cu"],
+        r"max_threads_per_block = props\.maxThreadsPerBlock;",
+        f"max_threads_per_block = std::min({THREADS}, props.maxThreadsPerBlock);",
+    )
+    kernels = [file for file in sources if "blockSizeLimit" in file.read_text()]
+    _replace(
+        kernels, r"0, 0\)(\s*// last args: dynamicSMemSize, blockSizeLimit)", rf"0, {THREADS})\1"
+    )
+    # a search for pairs of cells with several synapses, in a tree of all synapses: there are none
+    creation = [file for file in sources if "source_target_count" in file.read_text()]
+    _replace(
+        creation,
+        r"for \(int _i=0; _i<newsize; _i\+\+\)(\s*\{\s*// Note that source_target_count)",
+        r"for (int _i=newsize; _i<newsize; _i++)\1",
+    )
+
+
+def _replace(files, pattern, new):
+    """Replace a pattern that each of some files has once."""
+    for file in files:
+        text, found = re.subn(pattern, new, file.read_text())
+        if found != 1:
+            raise RuntimeError(f"brian2cuda's {file.name} has {pattern!r} {found} times, not once")
+        file.write_text(text)
+
+
+def launches(directory, timing):
+    """Kernel launches and copies between device and host of a run, counted in its sources.
+
+    Parameters
+    ----------
+    directory : Path
+        Project as brian2cuda wrote it.
+    timing : TimingParameters
+
+    Returns
+    -------
+    dict of str to int
+        ``kernels_per_step``, ``copies_per_step`` and, on top of these, at each learning tick,
+        ``kernels_per_trial``, ``copies_per_trial``. Launches that are left out when no cell
+        fired are counted.
+    """
+    main = (directory / "main.cu").read_text()
+    dt = {name: float(value) for name, value in re.findall(r"_array_(\w+)_dt\[0\] = (.*);", main)}
+    count = dict.fromkeys(
+        ("kernels_per_step", "copies_per_step", "kernels_per_trial", "copies_per_trial"), 0
+    )
+    for clock, name in re.findall(r"\.add\(&(\w+), _run_(\w+)\);", main):
+        if name == "random_number_buffer" or name.endswith("_push_spikes"):
+            continue  # no random numbers are used; queues serve delays that differ
+        source = (directory / "code_objects" / f"{name}.cu").read_text()
+        body = re.search(rf"^void _run_{name}\(\)$(.*?)(?=^void |\Z)", source, re.M | re.S)
+        per = "step" if dt[clock] <= float(timing.dt) else "trial"
+        count[f"kernels_per_{per}"] += body[1].count("<<<")
+        count[f"copies_per_{per}"] += body[1].count("cudaMemcpy(")
+    return count
+
+
+_INCLUDE = re.compile(r'^[ \t]*#include\s*(<[^>]+>|"[^"]+").*$', re.MULTILINE)
+_FUNCTION = re.compile(r"^void (\w+)\(\)\s*$", re.MULTILINE)
+
+
+def _join(directory):
+    """Join the sources into two files: the code objects, each in a namespace, and the rest."""
+    folder = directory / "code_objects"
+    after = {file.name: file for file in folder.glob("after_run_*.cu")}
+    headers, bodies = {}, []
+    for file in sorted(set(folder.glob("*.cu")) - set(after.values())):
+        text = file.read_text()
+        # what is done after the run calls a kernel of the same object
+        if last := after.get(f"after_run_{file.name}"):
+            text += last.read_text()
+        headers |= dict.fromkeys(_INCLUDE.findall(text))
+        body, space = _INCLUDE.sub("", text), f"in_{file.stem}"
+        calls = [f"void {name}() {{ {space}::{name}(); }}" for name in _FUNCTION.findall(body)]
+        bodies.append(f"namespace {space}\n{{\n{body}\n}}\n" + "\n".join(calls))
+    includes = "".join(f"#include {name}\n" for name in headers)
+    (directory / "code_objects.cu").write_text(includes + "\n".join(bodies) + "\n")
+    parts = [directory / f"{name}.cu" for name in _PROGRAM]
+    whole = "\n".join(part.read_text() for part in parts)
+    for file in [*folder.glob("*.cu"), *parts]:
+        file.unlink()
+    (directory / "program.cu").write_text(whole)
+    left = list(directory.rglob("*.cu"))
+    if len(left) != len(_UNITS):
+        raise RuntimeError(f"brian2cuda wrote files that are not known: {sorted(left)}")
+
+
+_UNITS = ("code_objects", "program")
+_PROGRAM = ("synapses_classes", "objects", "network", "rand", "run", "main")
+
+_MAKEFILE = """\
+# NVCC or CUDA_HOME: the toolkit; CXX: compiler of the host code; CURAND_HOME: folder with include
+# and lib of a cuRAND that is not part of the toolkit; GPU: compute capability without its dot;
+# ARCH: instruction set of the host code.
+NVCC ?= $(if $(CUDA_HOME),$(CUDA_HOME)/bin/)nvcc
+GPU ?= @GPU@
+ARCH ?= native
+HOST = @HOST@
+ifdef CURAND_HOME
+    CURAND := $(firstword $(wildcard $(CURAND_HOME)/lib64/libcurand.so* \\
+        $(CURAND_HOME)/lib/libcurand.so*))
+    INCLUDE = -I$(CURAND_HOME)/include
+    LINK = -Xlinker $(CURAND) -Xlinker -rpath,$(dir $(CURAND))
+else
+    LINK = -lcurand $(if $(CUDA_HOME),-Xlinker -rpath$(comma)$(CUDA_HOME)/lib64)
+endif
+comma := ,
+
+main: @OBJECTS@
+	$(NVCC) -ccbin $(CXX) -arch=sm_$(GPU) -w $^ $(LINK) -o main
+
+%.o: %.cu
+	$(NVCC) -ccbin $(CXX) -I. $(INCLUDE) -arch=sm_$(GPU) @FLAGS@ -Xcompiler "$(HOST)" -dc $< -o $@
+"""
+
+
+def _write_makefile(directory, compute_capability):
+    text = _MAKEFILE
+    for mark, value in {
+        "@GPU@": compute_capability.replace(".", ""),
+        "@HOST@": " ".join(cpp.FLAGS).replace("-march=native", "-march=$(ARCH)"),
+        "@OBJECTS@": " ".join(f"{unit}.o" for unit in _UNITS),
+        "@FLAGS@": " ".join(FLAGS),
+    }.items():
+        text = text.replace(mark, value)
+    (directory / "makefile").write_text(text)
+
+
+# ---------------------------------------------------------------------- compiling, running
+
+
+def make(folder, progress):
+    """Compile a generated project.
+
+    Raises
+    ------
+    InputError
+        If the toolkit is not complete.
+    RuntimeError
+        If nvcc fails.
+    """
+    arguments = [f"NVCC={nvcc()}", f"CXX={cpp.compiler()}"]
+    if home := curand_home():
+        arguments.append(f"CURAND_HOME={home}")
+    run_make(folder, arguments, len(_UNITS) + 1, progress)
+
+
+class CudaSimulator(StandaloneSimulator):
+    """A network compiled for the first GPU of this machine.
+
+    Attributes
+    ----------
+    device_mb : float
+        Memory of the GPU that was in use, by whatever program, at the end of the last run.
+    launches_per_step : float
+        Kernel launches per time step, those of the learning ticks spread over the trial.
+    """
+
+    device = "cuda_standalone"
+
+    def __init__(self, network, progress=None):
+        # everything is looked for before anything is compiled
+        brian2cuda_module()
+        cpp.compiler()
+        self._curand = curand_home()
+        self._compute_capability = gpu()
+        self.device_mb = 0.0
+        super().__init__(network, progress)
+        counted = self.manifest["launches"]
+        self.launches_per_step = (
+            counted["kernels_per_step"]
+            + counted["kernels_per_trial"] / network.parameters.timing.steps
+        )
+
+    def _key(self):
+        return hashed(
+            self.network,
+            ["cuda.py", "cpp.py"],
+            flags=[FLAGS, cpp.FLAGS],
+            compiler=cpp.compiler_version(),
+            nvcc=nvcc_version(),
+            curand=self._curand,
+            brian2cuda=brian2cuda_module().__version__,
+            gpu=self._compute_capability,
+        )
+
+    def _generate(self, folder):
+        return generate(self.network, folder, self._compute_capability)
+
+    def _make(self, folder, progress):
+        make(folder, progress)
+
+    def _hear(self, word, value):
+        if word == "device_mb":
+            self.device_mb = float(value)
