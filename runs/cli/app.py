@@ -118,7 +118,7 @@ def run(
         ),
     ] = None,
     vary: Vary = None,
-    device: Annotated[str, typer.Option(help="cpp or runtime")] = "cpp",
+    device: Annotated[str, typer.Option(help="cpp, cuda or runtime")] = "cpp",
     out: Annotated[Path | None, typer.Option(help="Results folder.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
@@ -280,20 +280,28 @@ def data():
 def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="New folder for the project.")],
-    device: Annotated[str, typer.Option(help="cpp")] = "cpp",
+    device: Annotated[str, typer.Option(help="cpp or cuda")] = "cpp",
+    compute_capability: Annotated[
+        str | None, typer.Option(help="Of the GPU, for --device cuda: 9.0, for example.")
+    ] = None,
     set_: Set = None,
     layers: Layers = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option()] = 0,
 ):
-    """Write a standalone C++ project that builds with make and runs without Python."""
-    from bsd.runs.engine.export import export_cpp
+    """Write a C++ or CUDA project that builds with make and runs without Python."""
+    from bsd.runs.engine.export import export_cpp, export_cuda
     from bsd.runs.experiments.run import build_network, experiment_table, load_data
 
     if seed < 0:
         raise InputError(f"--seed {seed}: give a whole number that is not negative.")
-    if device != "cpp":
-        raise InputError(f"--device {device}: export writes C++ projects, use --device cpp.")
+    if device not in ("cpp", "cuda"):
+        raise InputError(f"--device {device}: export writes C++ or CUDA, use cpp or cuda.")
+    if (device == "cuda") != (compute_capability is not None):
+        raise InputError(
+            "--compute-capability says what GPU --device cuda is for, such as 9.0 (H100, H200): "
+            "give both or neither."
+        )
     chosen = _changed(name, set_, layers, epochs)
     dataset = load_data(chosen, 0)
     table = experiment_table(chosen, dataset, seed)
@@ -305,15 +313,23 @@ def export(
             f"export: {len(table)} trials in one program would take about {gigabytes:.0f} GB of "
             f"memory (at most {MAX_EXPORT_GB}): use fewer with --epochs, or `bsd run`."
         )
-    folder = export_cpp(network, dataset, table, out, seed)
+    if device == "cuda":
+        folder = export_cuda(network, dataset, table, out, compute_capability, seed)
+    else:
+        folder = export_cpp(network, dataset, table, out, seed)
     Console().print(f"{folder}: build and run it with make -C {folder} run", soft_wrap=True)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Results folder of a run.")]):
+def report(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run, or exported project.")],
+):
     """Draw the figures of a results folder again and write its report.html."""
     from bsd.analysis.report import write_report
+    from bsd.runs.engine.export import write_results
 
+    if (folder / "manifest.json").exists():
+        folder = write_results(folder)
     try:
         path = write_report(folder)
     except ValueError as error:

@@ -2,12 +2,13 @@
 
 from bsd.equations.errors import InputError
 from bsd.runs.engine.cpp import CppSimulator
+from bsd.runs.engine.cuda import CudaSimulator
 from bsd.runs.engine.runtime import RuntimeSimulator
 
 __all__ = ["DEVICES", "simulator"]
 
 #: Devices by the name that the command line uses.
-DEVICES = {"cpp": CppSimulator, "runtime": RuntimeSimulator}
+DEVICES = {"cpp": CppSimulator, "cuda": CudaSimulator, "runtime": RuntimeSimulator}
 
 
 def simulator(network, device="cpp", progress=None):
@@ -16,14 +17,14 @@ def simulator(network, device="cpp", progress=None):
     Parameters
     ----------
     network : BidirectionalNetwork
-    device : {'cpp', 'runtime'}
+    device : {'cpp', 'cuda', 'runtime'}
     progress : callable, optional
         ``progress(stage, done, total)`` while compiling.
 
     Raises
     ------
     InputError
-        For an unknown device or a missing compiler.
+        For an unknown device, or a missing compiler, driver or GPU.
     """
     if device not in DEVICES:
         raise InputError(f"device = {device!r}: choose one of {', '.join(DEVICES)}.")

@@ -1,4 +1,4 @@
-"""Export a network and its trials as a C++ project that needs no Python to build and run."""
+"""Export a network and its trials as a C++ or CUDA project that builds and runs without Python."""
 
 import json
 import os
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import brian2
 import pandas as pd
+import yaml
 
 from bsd.equations import ModelParameters
 from bsd.equations.errors import InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.runs.engine.cpp import FLAGS, generate
+from bsd.runs.engine import cpp, cuda
 from bsd.runs.engine.recording import Recording
 from bsd.runs.engine.simulation import check_dataset, check_finite, trial_inputs
 from bsd.runs.engine.standalone import read_output, trim
@@ -20,7 +21,7 @@ from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
 from bsd.runs.trials import replica_tables
 
-__all__ = ["export_cpp", "load_results", "load_state"]
+__all__ = ["export_cpp", "export_cuda", "load_results", "load_state", "write_results"]
 
 _MEANINGS = {
     "trial_cells.n_s": "spikes of each pyramidal cell in the trial",
@@ -68,6 +69,38 @@ def export_cpp(network, dataset, table, directory, seed=0):
     InputError
         If the data or the table do not fit the network, or the folder cannot be used.
     """
+    return _export(_CppProject(), network, dataset, table, directory, seed)
+
+
+def export_cuda(network, dataset, table, directory, compute_capability, seed=0):
+    """Write a CUDA project that runs a trial table on a GPU: ``make run``, no Python.
+
+    Neither a CUDA toolkit nor a GPU is needed here.
+
+    Parameters
+    ----------
+    network, dataset, table, directory, seed
+        As for `export_cpp`.
+    compute_capability : str
+        Of the GPU, such as ``"9.0"``.
+
+    Returns
+    -------
+    Path
+        As of `export_cpp`.
+
+    Raises
+    ------
+    InputError
+        As `export_cpp`, or if brian2cuda is missing.
+    """
+    cuda.check_compute_capability(compute_capability)
+    cuda.brian2cuda_module()
+    project = _CudaProject(compute_capability)
+    return _export(project, network, dataset, table, directory, seed)
+
+
+def _export(project, network, dataset, table, directory, seed):
     check_dataset(network, dataset)
     tables = replica_tables(table, dataset, network.n_concepts, network.layout.replicas)
     n_trials = len(tables[0])
@@ -88,7 +121,7 @@ def export_cpp(network, dataset, table, directory, seed=0):
     )
     directory = _empty_folder(directory)
     try:
-        _write(network, tables, inputs, directory, seeds)
+        _write(project, network, tables, inputs, directory, seeds)
     except OSError as error:
         _empty(directory)
         raise InputError(
@@ -127,26 +160,88 @@ def _empty(directory):
 # ---------------------------------------------------------------------- writing
 
 
-def _write(network, tables, inputs, directory, seeds):
+def _write(project, network, tables, inputs, directory, seeds):
     code = directory / "code"
     code.mkdir()
-    manifest = generate(network, code)
-    makefile = code / "makefile"
-    makefile.write_text(_portable(makefile.read_text()))
+    manifest = project.generate(network, code)
     (directory / "inputs").mkdir()
     for name, array in inputs.items():
         array.tofile(directory / "inputs" / f"{name}.bin")
     table = pd.concat(tables, ignore_index=True)
     table.to_parquet(directory / "trials.parquet", index=False)
-    (directory / "Makefile").write_text(_MAKEFILE.replace("@INPUTS@", " \\\n    ".join(inputs)))
-    (directory / "README.md").write_text(_readme(network, len(tables[0])))
+    makefile = _fill(_MAKEFILE, inputs=" \\\n    ".join(inputs), **project.makefile)
+    (directory / "Makefile").write_text(makefile)
+    (directory / "README.md").write_text(_readme(network, len(tables[0]), project.readme))
     described = _manifest(network, len(tables[0]), manifest, seeds)
     (directory / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
 
 
+def _fill(text, **values):
+    for name, value in values.items():
+        text = text.replace(f"@{name.upper()}@", value)
+    return text
+
+
+class _CppProject:
+    """What is particular to C++."""
+
+    makefile = {
+        "variables": """\
+# Instruction set of the compiler: the one of this machine.
+ARCH ?= native
+export ARCH""",
+        "prepare": "\n\t@test -e code/make.deps || touch code/make.deps",
+        "options": " -o make.deps",
+    }
+
+    readme = {
+        "kind": "C++",
+        "needs": ". Needs g++ (C++17) and GNU make, no Python.",
+        "choices": "CXX=... for another compiler",
+        "building": """\
+The code is compiled for the machine that compiles it (`-march=native`). For a program that runs
+on other machines too: `make clean && make ARCH=x86-64-v3`. Another instruction set rounds
+differently, so that results may differ in the last digits.""",
+    }
+
+    def generate(self, network, code):
+        manifest = cpp.generate(network, code)
+        makefile = code / "makefile"
+        makefile.write_text(_portable(makefile.read_text()))
+        return manifest
+
+
+class _CudaProject:
+    """What is particular to CUDA."""
+
+    def __init__(self, compute_capability):
+        self.compute_capability = compute_capability
+        self.makefile = {
+            "variables": "# NVCC, CUDA_HOME, CURAND_HOME, GPU, ARCH, CXX: see code/makefile.",
+            "prepare": "",
+            "options": "",
+        }
+        self.readme = {
+            "kind": "CUDA",
+            "needs": " and brian2cuda. Needs an\nNVIDIA GPU to run, a CUDA toolkit (12 or 13) with "
+            "cuRAND, g++ (C++17) and GNU make to\nbuild, no Python.",
+            "choices": "GPU=... for another one",
+            "building": f"""\
+The code is compiled for GPUs of compute capability {compute_capability}; for another one, 8.0 say:
+`make clean && make GPU=80`. nvcc is looked for on the PATH; `make CUDA_HOME=/path/to/toolkit` names
+another. Where the toolkit has no cuRAND (`curand.h` is missing): `make CURAND_HOME=/path`, a folder
+with its `include` and `lib`; the wheel nvidia-curand has such a folder. The host code is compiled
+for the machine that compiles it, `make ARCH=x86-64-v3` for others too. Sums on a GPU are not in a
+fixed order: the last digits differ from run to run.""",
+        }
+
+    def generate(self, network, code):
+        return cuda.generate(network, code, self.compute_capability)
+
+
 def _portable(makefile):
     """Brian2's makefile without the paths of this machine, and the architecture a variable."""
-    flags = " ".join(FLAGS).replace("-march=native", "-march=$(ARCH)")
+    flags = " ".join(cpp.FLAGS).replace("-march=native", "-march=$(ARCH)")
     lines = {"OPTIMISATIONS": f"ARCH ?= native\nOPTIMISATIONS = {flags}", "LFLAGS": "LFLAGS ="}
     for name, line in lines.items():
         makefile, found = re.subn(
@@ -226,18 +321,15 @@ def _manifest(network, n_trials, manifest, seeds):
 _MAKEFILE = """\
 # `make` builds, `make run` writes results/, `make clean` removes both; see README.md.
 
-# Instruction set of the compiler: the one of this machine.
-ARCH ?= native
+@VARIABLES@
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-export ARCH
 
 INPUTS = @INPUTS@
 
 .PHONY: all run clean
 
-all:
-	@test -e code/make.deps || touch code/make.deps
-	$(MAKE) -C code $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) -o make.deps
+all:@PREPARE@
+	$(MAKE) -C code $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))@OPTIONS@
 
 # The program only complains about an input that it cannot read, and goes on: look at its errors.
 run: all $(INPUTS:%=inputs/%.bin)
@@ -254,18 +346,16 @@ clean:
 """
 
 _README = """\
-# A bidirectional spiking network as a C++ program
+# A bidirectional spiking network as a {kind} program
 
 Layers {layers}, {trials} trials of {duration:g} ms in steps of {dt:g} ms. Made with `bsd export`;
-the code is generated by Brian2 {brian2}. Needs g++ (C++17) and GNU make, no Python.
+the code is generated by Brian2 {brian2}{needs}
 
-    make            # compile; make -j4 for a number of processes, CXX=... for another compiler
+    make            # compile; make -j4 for a number of processes, {choices}
     make run        # simulate; the results go to results/
     make clean      # remove the program and the results
 
-The code is compiled for the machine that compiles it (`-march=native`). For a program that runs
-on other machines too: `make clean && make ARCH=x86-64-v3`. Another instruction set rounds
-differently, so that results may differ in the last digits.
+{building}
 
 | | |
 |---|---|
@@ -277,7 +367,8 @@ differently, so that results may differ in the last digits.
 
 ## Reading the results
 
-In Python with the package `bsd`:
+With the command line of the package `bsd`: `bsd report .` draws figures and writes
+`results/report.html`. In Python with the package `bsd`:
 
     from bsd.runs.engine.export import load_results, load_state
 
@@ -298,7 +389,7 @@ weights to which projection, ordered by source cell, then by target cell.
 """
 
 
-def _readme(network, n_trials):
+def _readme(network, n_trials, particular):
     timing = network.parameters.timing
     return _README.format(
         layers="-".join(map(str, network.layout.layers)),
@@ -306,6 +397,7 @@ def _readme(network, n_trials):
         duration=float(timing.duration) * 1e3,
         dt=float(timing.dt) * 1e3,
         brian2=brian2.__version__,
+        **particular,
     )
 
 
@@ -348,6 +440,35 @@ def load_results(directory):
     outputs = trim(outputs, n_trials, network.parameters.timing.steps)
     check_finite(outputs, tables[0])
     return Recording.from_outputs(network, tables, outputs)
+
+
+def write_results(directory):
+    """Write what an exported program recorded as frames, where `bsd.analysis.report` reads them.
+
+    Parameters
+    ----------
+    directory : path-like
+        As for `load_results`.
+
+    Returns
+    -------
+    Path
+        ``results/`` in it, with the frames as Parquet and ``config.yaml``.
+
+    Raises
+    ------
+    InputError
+        As for `load_results`.
+    """
+    directory = Path(directory)
+    recording = load_results(directory)
+    manifest = _read_manifest(directory)
+    results = directory / "results"
+    for name in recording.__dataclass_fields__:
+        getattr(recording, name).to_parquet(results / f"{name}.parquet", index=False)
+    config = {"name": directory.resolve().name, "seeds": manifest["seeds"], **manifest["network"]}
+    (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return results
 
 
 def load_state(directory):

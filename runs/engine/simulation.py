@@ -20,8 +20,9 @@ class Simulation:
     network : BidirectionalNetwork
     dataset : DataSet
         Its images must have as many pixels as the network has stimulus afferents.
-    device : {'cpp', 'runtime'}
-        C++ standalone (compiled at the first use of a structure), or NumPy in this process.
+    device : {'cpp', 'cuda', 'runtime'}
+        C++ or CUDA standalone (compiled at the first use of a structure), or NumPy in this
+        process.
     seed : int or sequence of int
         Of initial weights, spike phases and stimulus transforms; one for each replica, or the
         first of consecutive ones.

@@ -114,7 +114,7 @@ def run_experiment(
     seed : int or list of int
         Several are the replicas ("subjects") of one cohort, simulated together in one network.
     fold : int
-    device : {'cpp', 'runtime'}
+    device : {'cpp', 'cuda', 'runtime'}
     resume : bool
         Go on from the checkpoint in `out`.
     progress : callable, optional

@@ -244,7 +244,7 @@ def test_missing_compiler_and_unwritable_cache_are_user_errors(
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="install g\\+\\+"):
         Simulation(network, dataset, "cpp")
-    with pytest.raises(InputError, match="choose one of cpp, runtime"):
+    with pytest.raises(InputError, match="choose one of cpp, cuda, runtime"):
         Simulation(network, dataset, "gpu")
 
 
