@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_CUDA := $(VENV)/.installed-cuda
 # Name an interpreter with `make PYTHON=/path/to/python3.12`; the first that fits is taken.
 PYTHON ?=
 
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip otherwise holds its lines back from the pipe below.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup setup-cuda demo test test-all lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make test-all  run the tests, the slow ones too"
 	@echo "make lint      check the style"
 	@echo "make setup     only make the environment, in $(VENV)"
+	@echo "make setup-cuda  the environment with what --device cuda needs besides a CUDA toolkit"
 	@echo "make clean     remove the environment, caches and builds; results stay"
 
 setup: $(INSTALLED)
@@ -45,6 +47,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 		| awk '/^Collecting /{printf "      %s\n", $$2} /^Installing/{print "      unpacking"} {fflush()}'
 	@echo "[3/3] installing bsd itself, editable"
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup-cuda: $(INSTALLED_CUDA)
+
+$(INSTALLED_CUDA): $(INSTALLED) requirements-cuda.lock
+	@echo "installing brian2cuda and cuRAND (requirements-cuda.lock)"
+	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-cuda.lock
 	@touch $@
 
 demo: $(INSTALLED)

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+CUDA_LOCK = (ROOT / "requirements-cuda.lock").read_text().splitlines()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
@@ -28,8 +29,9 @@ CONDA_PACKAGES = [one for one in CONDA["dependencies"] if isinstance(one, str)]
 (PIP_PACKAGES,) = (one["pip"] for one in CONDA["dependencies"] if isinstance(one, dict))
 
 
-def test_lock_pins_every_line_to_one_version():
-    pins = [line for line in LOCK if not line.startswith("#")]
+@pytest.mark.parametrize("lock", [LOCK, CUDA_LOCK], ids=["all", "cuda"])
+def test_lock_pins_every_line_to_one_version(lock):
+    pins = [line for line in lock if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", pin) for pin in pins)
     assert len(requirements(pins)) == len(pins)
 
@@ -44,6 +46,14 @@ def test_lock_satisfies_pyproject():
     (setuptools,) = pins["setuptools"]
     (build,) = map(Requirement, PROJECT["build-system"]["requires"])
     assert setuptools.version in build.specifier
+
+
+def test_cuda_lock_satisfies_pyproject():
+    pins = requirements(line for line in CUDA_LOCK if not line.startswith("#"))
+    allowed = requirements(EXTRAS["cuda"])
+    assert pins.keys() == allowed.keys()
+    for name, pin in pins.items():
+        assert next(iter(pin)).version in allowed[name]
 
 
 def test_environment_has_the_versions_of_pyproject():
@@ -90,7 +100,9 @@ def test_citation_names_package_and_paper():
     assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSE").read_text()
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "test", "test-all", "lint", "clean"])
+@pytest.mark.parametrize(
+    "target", ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "clean"]
+)
 def test_makefile_has_the_target(target):
     done = subprocess.run(
         ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True

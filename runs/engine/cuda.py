@@ -284,12 +284,30 @@ def _correct(directory, timing, n_trials):
         r"for \(int _i=0; _i<newsize; _i\+\+\)(\s*\{\s*// Note that source_target_count)",
         r"for (int _i=newsize; _i<newsize; _i++)\1",
     )
+    # the synapses of each presynaptic cell in a copy of their own, which takes seconds in a cohort
+    pushing = [file for file in sources if "h_ptr_d_ptr_synapse_ids_by_pre" in file.read_text()]
+    _replace(
+        pushing,
+        r"CUDA_SAFE_CALL\(\s*cudaMemcpy\(h_ptr_d_ptr_synapse_ids_by_pre\[i\],.*?\)\s*\);",
+        _COPY_AT_ONCE,
+    )
+
+
+_COPY_AT_ONCE = """\
+static std::vector<int32_t> _all_ids;
+            _all_ids.insert(_all_ids.end(), h_vec_synapse_ids_by_pre[i].begin(),
+                            h_vec_synapse_ids_by_pre[i].end());
+            if (i == num_pre_post_blocks - 1)
+                CUDA_SAFE_CALL(
+                        cudaMemcpy(d_ptr_synapse_ids, _all_ids.data(),
+                            sizeof(int32_t) * _all_ids.size(), cudaMemcpyHostToDevice)
+                        );"""
 
 
 def _replace(files, pattern, new):
     """Replace a pattern that each of some files has once."""
     for file in files:
-        text, found = re.subn(pattern, new, file.read_text())
+        text, found = re.subn(pattern, new, file.read_text(), flags=re.DOTALL)
         if found != 1:
             raise RuntimeError(f"brian2cuda's {file.name} has {pattern!r} {found} times, not once")
         file.write_text(text)

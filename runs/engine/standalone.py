@@ -111,6 +111,8 @@ def write_project(network, directory, device_name, prepare=None):
     device.reinit()
     device.activate(build_on_run=False)
     try:
+        # nothing is computed on this clock, but the program visits each of its steps
+        brian2.defaultclock.dt = network.parameters.timing.dt
         objects = network.create()
         brian_network = objects.network()
         device.apply_run_args()

@@ -1,6 +1,7 @@
 // A CUDA program as C++: kernels are loops over their threads, device memory is other memory of the
 // host. Included by every header that brian2cuda's code takes from CUDA (see cuda_on_cpu.py).
-// With the environment variable BACKWARD the threads of a launch run in the opposite order.
+// With the environment variable BACKWARD the threads of a launch run in the opposite order. At its end
+// the program prints how many kernels it launched.
 #pragma once
 #define CURAND_H_
 #define __CUDA_ARCH__ 900
@@ -20,9 +21,17 @@
 struct position { int x; };
 inline position threadIdx, blockIdx, blockDim;
 
+struct counter
+{
+    long n = 0;
+    ~counter() { std::printf("launches %ld\n", n); }
+};
+inline counter launches;
+
 template <class Kernel> void launch(int blocks, int threads, Kernel kernel)
 {
     static const bool backward = std::getenv("BACKWARD") != nullptr;
+    launches.n++;
     blockDim.x = threads;
     const int n = blocks * threads;
     for (int i = 0; i < n; i++)

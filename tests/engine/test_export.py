@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
+from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs import trials
-from bsd.runs.engine.export import export_cpp, load_results, load_state
+from bsd.runs.engine.export import export_cpp, load_results, load_state, write_results
 from bsd.runs.engine.simulation import Simulation
 
 SEED = 3
@@ -88,6 +89,19 @@ def test_results_read_as_the_readme_says_without_this_package(finished, table):
     np.testing.assert_array_equal(spikes[:, cells].sum(axis=1), expected)
     assert len(spikes) == len(table)
     assert all(spec["meaning"] for spec in manifest["outputs"].values())
+
+
+def test_report_is_drawn_of_an_exported_run(finished, project, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "reported")
+    results = write_results(folder)
+    assert results == folder / "results"
+    assert write_report(results) == results / "report.html"
+    figures = {file.stem for file in (results / "figures").iterdir()}
+    assert figures >= {"confusion", "learning_curve", "raster", "rates", "voltages"}
+    trials = load_results(folder).trials  # what the report reads is no input of the next reading
+    assert_frame_equal(trials, load_results(finished).trials)
+    with pytest.raises(InputError, match="make run"):
+        write_results(project)
 
 
 def test_an_unreadable_input_fails_the_run(finished, tmp_path):
