@@ -71,8 +71,6 @@ n_slots      : integer (shared, constant)
 learn        : 1 (shared)              # plasticity of the trial under way
 replica      : integer (shared, constant)  # the network's number
 population   : integer (constant)      # normaliser of its population
-target_start : integer (constant)      # its population, as a range of cells
-target_stop  : integer (constant)
 """
 
 #: Memory interneurons to and from their cells, over one stored pattern `mu`.

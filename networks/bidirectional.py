@@ -36,6 +36,9 @@ __all__ = ["CONTROL_COLUMNS", "STRUCTURAL", "BidirectionalNetwork", "BrianObject
 #: Cell pairs of each hidden layer whose voltages can be recorded.
 N_PROBES = 8
 
+#: Memory interneurons whose synapses take turns in the order of computation.
+MEMORY_BLOCK = 4
+
 #: Given with every chunk of trials.
 _RUN_TIME = ("afferents.n_trials",)
 
@@ -378,7 +381,7 @@ class BidirectionalNetwork:
                 "partner_cell", "replica",
             },
             "normaliser": set(),
-            "memory": {"slot", "population", "target_start", "target_stop", "replica"},
+            "memory": {"slot", "population", "replica"},
         }
         wiring = """
         target_start  : integer (constant)
@@ -476,8 +479,6 @@ class BidirectionalNetwork:
         memory.set_event_schedule("store", when="store", order=0)
         memory.slot = np.tile(np.arange(k), len(populations))
         memory.population = np.repeat([p.index for p in populations], k)
-        memory.target_start = np.repeat([p.start for p in populations], k)
-        memory.target_stop = np.repeat([p.stop for p in populations], k)
         memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
         memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
         memory.run_regularly(eqs["READ_LEARN"], when="begin", name="memory_begin")
@@ -645,7 +646,8 @@ class BidirectionalNetwork:
                 **at_tick,
             )
         )
-        pattern.connect(j="k for k in range(target_start_pre, target_stop_pre)")
+        memories, partners = self.memory_pairs()
+        pattern.connect(i=memories, j=partners)
         pattern.pre.when = "store"
         pattern.pre.order = 1
         _sum_at(pattern, {"overlap_pre": "compare", "inhibition_post": "inhibit"})
@@ -657,6 +659,26 @@ class BidirectionalNetwork:
         )
         memory_pooling.connect(j="population_pre")
         _sum_at(memory_pooling, "inhibit")
+
+    def memory_pairs(self):
+        """Memory interneuron and cell of each memory synapse, in their order.
+
+        Neighbours belong to other memories, `MEMORY_BLOCK` in turn: a long row of additions to
+        one sum would wait for each other.
+
+        Returns
+        -------
+        memories, cells : ndarray of int, shape (n_memory_synapses,)
+        """
+        k = self.parameters.learning.memory_slots
+        memories, cells = [], []
+        for number, population in enumerate(self.memory_populations):
+            own = np.arange(population.start, population.stop)
+            for first in range(0, k, MEMORY_BLOCK):
+                block = np.arange(first, min(first + MEMORY_BLOCK, k)) + number * k
+                memories.append(np.tile(block, len(own)))
+                cells.append(np.repeat(own, len(block)))
+        return np.concatenate(memories), np.concatenate(cells)
 
     def _create_monitors(self, objects):
         run = self.capacity + 1, self.parameters.timing.duration

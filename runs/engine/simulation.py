@@ -127,6 +127,40 @@ class Simulation:
         }
 
 
+    def set_weights(self, weights, replica=0):
+        """Replace weights of a replica; the counterpart of `weights`.
+
+        Parameters
+        ----------
+        weights : dict of str to array_like
+            Some or all of ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
+        replica : int
+
+        Raises
+        ------
+        InputError
+            For an unknown projection, another shape, or values that are not finite.
+        """
+        layout, bound = self.network.layout, self.network.parameters.learning.weight_max
+        names = [p.name for p in layout.projections if p.source.replica == replica]
+        for name, values in weights.items():
+            if name not in names:
+                raise InputError(f"weights {name!r}: the network has {', '.join(names)}.")
+            projection, values = layout.projection(name, replica), np.asarray(values)
+            if values.shape != projection.shape:
+                raise InputError(
+                    f"weights {name} have shape {values.shape}, the network's {projection.shape}: "
+                    "use the layers that they were saved with."
+                )
+            if not np.isfinite(values).all() or np.abs(values).max() > bound:
+                raise InputError(
+                    f"weights {name}: give finite values of at most learning.weight_max = {bound}."
+                )
+            key = f"{projection.synapses}.w"
+            self.state[key] = np.array(self.state[key])
+            self.state[key][projection.synapse_slice] = values.ravel()
+
+
 def check_dataset(network, dataset):
     """Refuse a data set that does not fit the network.
 

@@ -2,5 +2,14 @@
 
 from bsd.runs.experiments.presets import PRESETS, Experiment, experiment
 from bsd.runs.experiments.run import run_experiment, run_many
+from bsd.runs.experiments.trained import TrainedNetwork, open_run
 
-__all__ = ["PRESETS", "Experiment", "experiment", "run_experiment", "run_many"]
+__all__ = [
+    "PRESETS",
+    "Experiment",
+    "TrainedNetwork",
+    "experiment",
+    "open_run",
+    "run_experiment",
+    "run_many",
+]

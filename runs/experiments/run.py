@@ -236,6 +236,7 @@ def configuration(experiment, network, seeds, fold, device):
         "shift": experiment.shift,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
+        "folds": experiment.folds,
         "device": device,
         "precision": network.precision,
         "projection": network.projection,

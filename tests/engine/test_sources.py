@@ -96,14 +96,13 @@ def test_only_learning_trials_enter_the_memories(trained, trial_table):
     run(trained, trial_table(5, learn=[0.0, 1.0, 0.0, 0.0, 1.0]))
     assert simulation.state["memory.pointer"].tolist() == [2] * 3 * 4  # 3 slots, 4 populations
     memories = simulation.state["memory_pattern.mu"].reshape(-1)
-    layout = simulation.network.layout
-    sizes = [p.size for p in layout.populations if p.name in ("F1", "F2", "B1", "B2")]
-    start = 0
-    for size in sizes:
-        patterns = memories[start : start + 3 * size].reshape(3, size)
-        assert patterns[0].any() and patterns[1].any() and not patterns[2].any()
-        start += 3 * size
-    assert start == memories.size
+    of_memory, of_cell = simulation.network.memory_pairs()
+    assert len(of_memory) == len(memories)
+    for number, population in enumerate(simulation.network.memory_populations):
+        for slot in range(3):
+            own = of_memory == 3 * number + slot
+            assert np.array_equal(of_cell[own], np.arange(population.start, population.stop))
+            assert memories[own].any() == (slot < 2)
 
 
 @pytest.mark.parametrize(

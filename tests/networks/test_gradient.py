@@ -38,18 +38,18 @@ def tick(small_network):
 
     def run(features, r, r_apical, memories, psi):
         network, objects, brian = networks[features]
-        layout = network.layout
+        layout, pairs = network.layout, network.memory_pairs()
         brian.restore()
         cells = objects.cells.variables
         unit = cells["count_unit"].get_value().item()
         own, apical, slope = (np.zeros(layout.n_cells) for _ in range(3))
-        mu = []
+        mu = np.zeros((K, layout.n_cells))
         for population in network.memory_populations:
             name = population.name
             own[population.cells] = r[name]
             apical[population.cells] = r_apical[name]
             slope[population.cells] = psi[name]
-            mu.append(memories[name].ravel())
+            mu[:, population.cells] = memories[name]
         by_spikes = features == "spikes"
         cells["n_s"].set_value(own / unit if by_spikes else 0 * own)
         cells["n_a"].set_value(apical / unit if by_spikes else 0 * own)
@@ -57,7 +57,8 @@ def tick(small_network):
         if not by_spikes:
             cells["u_a"].set_value(apical)
         cells["psi"].set_value(slope)
-        objects.memory_pattern.variables["mu"].set_value(np.concatenate(mu))
+        slots = np.asarray(objects.memory.slot)[pairs[0]]
+        objects.memory_pattern.variables["mu"].set_value(mu[slots, pairs[1]])
         brian.run(network.parameters.timing.dt, namespace={})
         delta = cells["delta"].get_value()
         return {p.name: delta[p.cells].copy() for p in network.memory_populations}

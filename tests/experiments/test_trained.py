@@ -1,0 +1,74 @@
+"""Opening results folders: the network with the weights that it learned."""
+
+import numpy as np
+import pytest
+
+from bsd.equations import InputError
+from bsd.runs.engine import Simulation
+from bsd.runs.experiments import experiment, open_run, run_experiment
+from bsd.runs.experiments import run as run_module
+from bsd.runs.experiments import trained as trained_module
+from bsd.runs.trials import test_trials as perception_trials
+
+
+@pytest.fixture
+def small(monkeypatch, dataset):
+    """A one-epoch experiment on the made-up data."""
+    monkeypatch.setattr(run_module, "load_data", lambda *_: dataset)
+    monkeypatch.setattr(trained_module, "load", lambda *_: dataset)
+    return experiment("demo").changed(hidden=(8, 7), epochs=1)
+
+
+def test_opened_run_decides_as_at_its_end(small, tmp_path, dataset):
+    metrics = run_experiment(small, tmp_path, device="runtime", seed=4)
+    opened = open_run(tmp_path)
+    assert opened.seed == 4 and opened.metrics["accuracy"] == metrics["accuracy"]
+    assert opened.network.parameters == small.parameters
+    simulation = opened.simulation("runtime")
+    with np.load(tmp_path / "weights.npz") as saved:
+        for name, weights in simulation.weights().items():
+            assert np.array_equal(weights, saved[name])
+    # the last test of the run, with the same random numbers
+    run = np.arange(len(perception_trials(dataset)))
+    trials = run_module.experiment_table(small, dataset, 4)
+    draws = trials.loc[trials["phase"] == "test", "trial"].to_numpy()
+    result = simulation.run(perception_trials(dataset).assign(draw=draws[run]))
+    assert result.trials["correct"].mean() == pytest.approx(metrics["accuracy"])
+
+
+def test_replica_of_a_cohort_is_opened_with_its_own_parameters(small, tmp_path):
+    varied = small.changed(varied={"learning.lam": (0.5, 1.5)})
+    run_experiment(varied, tmp_path, device="runtime", seed=[4, 6])
+    first, second = open_run(tmp_path), open_run(tmp_path, 1)
+    assert (first.seed, second.seed) == (4, 6)
+    assert second.network.parameters.learning.lam == 1.5
+    assert not np.array_equal(first.weights["W0"], second.weights["W0"])
+
+
+def test_other_folders_are_refused(small, tmp_path):
+    with pytest.raises(InputError, match="no results folder of a finished run"):
+        open_run(tmp_path)
+    run_experiment(small, tmp_path / "several" / "seed0-fold0", device="runtime")
+    with pytest.raises(InputError, match="name one of them: seed0-fold0"):
+        open_run(tmp_path / "several")
+    wrong = {"W0": np.zeros((9, 3))}
+    np.savez(tmp_path / "several" / "seed0-fold0" / "weights.npz", **wrong)
+    with pytest.raises(InputError, match="W0 do not fit the layers"):
+        open_run(tmp_path / "several" / "seed0-fold0")
+
+
+def test_weights_are_checked(small_network, dataset):
+    simulation = Simulation(small_network(), dataset, "runtime")
+    before = simulation.weights()
+    simulation.set_weights({"W1": np.full((12, 11), 0.5)})
+    after = simulation.weights()
+    assert np.all(after["W1"] == 0.5)
+    assert all(np.array_equal(after[name], before[name]) for name in before if name != "W1")
+    for wrong, text in (
+        ({"W9": np.zeros((12, 11))}, "the network has W0, Theta2"),
+        ({"W1": np.zeros((11, 12))}, r"shape \(11, 12\), the network's \(12, 11\)"),
+        ({"W1": np.full((12, 11), np.nan)}, "finite values"),
+        ({"W1": np.full((12, 11), 9.0)}, "weight_max = 4.0"),
+    ):
+        with pytest.raises(InputError, match=text):
+            simulation.set_weights(wrong)
