@@ -224,6 +224,7 @@ def generate(network, directory, compute_capability):
         tools.reset_cuda_installation()
         tools.reset_gpu_selection()
     _correct(directory, network.parameters.timing, trials[0])
+    _write_only(directory, {spec["file"] for spec in manifest["outputs"].values()})
     manifest["launches"] = launches(directory, network.parameters.timing)
     _join(directory)
     _write_makefile(directory, compute_capability)
@@ -291,6 +292,33 @@ def _correct(directory, timing, n_trials):
         r"CUDA_SAFE_CALL\(\s*cudaMemcpy\(h_ptr_d_ptr_synapse_ids_by_pre\[i\],.*?\)\s*\);",
         _COPY_AT_ONCE,
     )
+
+
+_OUTPUT = re.compile(
+    r"""
+    (?:CUDA_SAFE_CALL\(\s*cudaMemcpy\([^;]*cudaMemcpyDeviceToHost\)\s*\);\s*  # from the device
+       |\w+\s=\sdev\w+;\s*)?
+    ofstream\soutfile_(\w+);\s*
+    outfile_\1\.open\(results_dir\s\+\s"([^"]+)".*?
+    Error\swriting\soutput\sfile\sfor\s\1\."\s<<\sendl;\s*\}
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _write_only(directory, files):
+    """Leave out results that nobody reads: in a cohort, gigabytes of indices of synapses."""
+    file = directory / "objects.cu"
+    kept, found = file.read_text(), set()
+
+    def chosen(match):
+        found.add(match[2])
+        return match[0] if match[2] in files else ""
+
+    kept = _OUTPUT.sub(chosen, kept)
+    if missing := files - found:
+        raise RuntimeError(f"brian2cuda's objects.cu does not write {sorted(missing)}")
+    file.write_text(kept)
 
 
 _COPY_AT_ONCE = """\
