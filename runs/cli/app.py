@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bsd.equations.errors import InputError
+from bsd.runs.cli.bench import bench
 
 __all__ = ["app", "main"]
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Bidirectional spike-based distillation: a spiking network that perceives and recalls.",
 )
+app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
 #: An exported program holds all of its trials at once.

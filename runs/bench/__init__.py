@@ -1,0 +1,5 @@
+"""Benchmarks: how fast the simulations are, and how well others learn the same."""
+
+from bsd.runs.bench.speed import measure_speed
+
+__all__ = ["measure_speed"]
