@@ -625,9 +625,30 @@ def plot_trial_time(speed, ax=None):
     ax.bar_label(drawn, fmt="%.2f", padding=3)
     ax.set_yticks(range(len(bars)), labels)
     ax.invert_yaxis()
-    ax.margins(x=0.12)
+    ax.set_xlim(right=1.12 * max(times))
     ax.set(xlabel="ms per training trial, one core", title=first["network"])
     return ax
+
+
+def plot_speed(speed, figure=None):
+    """Time per event and time per trial, see `plot_event_time` and `plot_trial_time`.
+
+    Parameters
+    ----------
+    speed : pandas.DataFrame
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(figure, 6.0)
+        upper, lower = figure.subplots(2, 1, height_ratios=[3, 2])
+    plot_event_time(speed, ax=upper)
+    plot_trial_time(speed, ax=lower)
+    figure.set_figheight(6.0)
+    return figure
 
 
 @_styled

@@ -20,7 +20,7 @@ HOW_TO_GET = (
     ".venv-torch, or name one in BSD_TORCH_PYTHON"
 )
 
-_SCRIPT = Path(__file__).with_name("torch_baselines.py")
+_SCRIPT = Path(__file__).resolve().with_name("torch_baselines.py")
 _VERSIONS = ("3.11", "3.12", "3.13")
 
 
@@ -50,7 +50,7 @@ def find_torch_python():
 
 
 def _candidates():
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
+    for folder in (Path.cwd(), _SCRIPT.parents[2]):
         yield str(folder / ".venv-torch" / "bin" / "python")
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for version in _VERSIONS:

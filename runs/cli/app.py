@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bsd.equations.errors import InputError
+from bsd.runs.cli import options
 from bsd.runs.cli.bench import bench
 
 __all__ = ["app", "main"]
@@ -73,19 +74,10 @@ def _changed(name, assignments, layers, epochs):
     from bsd.runs.literals import parse_assignment
 
     return experiment(name).changed(
-        hidden=None if layers is None else _whole_numbers("--layers", layers),
+        hidden=None if layers is None else options.whole_numbers("--layers", layers),
         epochs=epochs,
         assignments=dict(parse_assignment(text) for text in assignments or []),
     )
-
-
-def _whole_numbers(option, text):
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"{option} {text}: give whole numbers separated by commas, for example 1,2"
-        ) from None
 
 
 @app.command()
@@ -105,9 +97,7 @@ def run(
     from bsd.runs.experiments import run_many
 
     chosen = _changed(name, set_, layers, epochs)
-    seeds = _whole_numbers("--seed", seed)
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise InputError(f"--seed {seed}: give different whole numbers that are not negative.")
+    seeds = options.seeds("--seed", seed)
     out = out or Path("results") / name
     command = shlex.join(["bsd", *sys.argv[1:]])
     with RunProgress(console) as progress:

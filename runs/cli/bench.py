@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsd.equations.errors import InputError
+from bsd.runs.cli import options
 
 __all__ = ["bench"]
 
@@ -71,18 +72,12 @@ def speed(
 
 
 def _save_speed(frame, numbers, out):
-    from matplotlib.figure import Figure
-
-    from bsd.analysis.figures import plot_event_time, plot_trial_time
+    from bsd.analysis.figures import FittedFigure, plot_speed
 
     out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out / "speed.csv", index=False)
     (out / "speed.json").write_text(json.dumps(numbers, indent=1))
-    figure = Figure(figsize=(10, 3.8), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2)
-    plot_event_time(frame, ax=left)
-    plot_trial_time(frame, ax=right)
-    figure.savefig(out / "speed.png", dpi=150)
+    plot_speed(frame, FittedFigure()).savefig(out / "speed.png", dpi=150)
 
 
 def speed_table(frame):
@@ -109,7 +104,7 @@ def speed_table(frame):
         ("network", "network", "{}"),
         ("projection", "projection", "{}"),
         ("syn. M", "synapses", "{:.2f}"),
-        ("compile s", "compile_s", "{:.1f}"),
+        ("build s", "compile_s", "{:.1f}"),
         ("cached s", "compile_cached_s", "{:.2f}"),
         ("create s", "create_s", "{:.3f}"),
         ("create s / M", "create_s_per_million", "{:.3f}"),
@@ -149,4 +144,72 @@ def _print_torch(numbers):
         ("PyTorch, batch-128 backpropagation", "torch_bp_ms", "ratio_torch_bp"),
     ):
         table.add_row(label, f"{numbers[key]:.3f}", f"{numbers[ratio]:.2f}")
+    Console().print(table)
+
+
+@bench.command()
+def learning(
+    data: Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")],
+    layers: Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training stimuli.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0,1,2",
+    train: Annotated[int | None, typer.Option(help="Use so many training stimuli.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import experiment
+
+    chosen = experiment(data).changed(
+        hidden=None if layers is None else options.whole_numbers("--layers", layers),
+        epochs=epochs,
+    )
+    numbers = options.seeds("--seeds", seeds)
+    if train is not None and train < 1:
+        raise InputError(f"--train {train}: give a positive whole number.")
+    out = out or Path("results") / "bench-learning"
+    python = _torch_python()
+    with RunProgress(console) as progress:
+        curves = measure_learning(
+            chosen, numbers, torch_python=python, n_train=train, progress=progress.update
+        )
+    found = summarise_learning(curves)
+    _save_learning(curves, found, out)
+    _print_learning(chosen, found)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))
+
+
+def _save_learning(curves, found, out):
+    from bsd.analysis.figures import FittedFigure, plot_accuracy_curves
+
+    out.mkdir(parents=True, exist_ok=True)
+    curves.to_csv(out / "learning.csv", index=False)
+    (out / "learning.json").write_text(json.dumps(found, indent=1))
+    figure = FittedFigure()
+    plot_accuracy_curves(curves, ax=figure.subplots())
+    figure.savefig(out / "learning.png", dpi=150)
+
+
+def _print_learning(chosen, found):
+    table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}")
+    table.add_column("method")
+    for heading in ("test %", "SD", "training %", "trials to 95 %", "learning rate"):
+        table.add_column(heading, justify="right")
+
+    def shown(value, form="{}", factor=1):
+        return "" if value is None else form.format(factor * value)
+
+    for method, accuracy in found["accuracy"].items():
+        table.add_row(
+            method,
+            f"{100 * accuracy:.2f}",
+            shown(found["accuracy_sd"][method], "{:.2f}", 100),
+            shown(found["accuracy_train"][method], "{:.2f}", 100),
+            shown(found["trials_to_95"][method], "{:,.0f}"),
+            shown(found["learning_rate"][method]),
+        )
     Console().print(table)
