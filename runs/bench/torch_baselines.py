@@ -92,6 +92,13 @@ def shifted(images, largest, generator):
     return padded[torch.arange(n).view(-1, 1, 1), rows, columns]
 
 
+def late(spikes):
+    """Spikes as the next layer sees them one step later, shape (steps, ...)."""
+    arrived = torch.zeros_like(spikes)
+    arrived[1:] = spikes[:-1]
+    return arrived
+
+
 class Network:
     """What all methods share: constants, forward weights, encoding, decision.
 
@@ -100,6 +107,8 @@ class Network:
     constants : dict
     seed : int
     """
+
+    delayed = False  # spikes take one step from layer to layer
 
     def __init__(self, constants, seed):
         self.constants = constants
@@ -168,6 +177,8 @@ class Network:
         for start in range(0, len(images), 500):
             spikes = encode(images[start : start + 500], self.steps, self.generator)
             for w in weights:
+                if self.delayed and w is not weights[0]:
+                    spikes = late(spikes)
                 if spike_loss:
                     kept = torch.rand(spikes.shape, generator=self.generator) >= spike_loss
                     spikes = spikes * kept
@@ -277,6 +288,8 @@ class Streaming(Network):
     their input are advanced together.
     """
 
+    delayed = True
+
     def __init__(self, constants, seed):
         super().__init__(constants, seed)
         c = constants
@@ -322,13 +335,12 @@ class Streaming(Network):
             distance = potential - c["threshold"]
             spikes = (distance > 0).to(potential.dtype)
             slope = distance.mul_(math.pi).square_().add_(1).reciprocal_().mean(0)
-            late = torch.zeros_like(spikes)
-            late[1:] = spikes[:-1]
+            arrived = late(spikes)
             n = up.shape[1]
             for side, part in (("F", slice(n)), ("B", slice(n, None))):
                 rates[side].append(spikes[:, part].mean(0))
                 slopes[side].append(slope[part])
-                before[side] = late[:, part]
+                before[side] = arrived[:, part]
         depth = len(self.sizes) - 2
         for side, partner, eta in (("F", "B", c["eta"]), ("B", "F", c["eta_feedback"])):
             weights = self.forward_weights if side == "F" else self.backward_weights[::-1]
