@@ -134,11 +134,12 @@ def _streaming(method, experiment, dataset, seed, report):
 def _baseline(python, request, dataset, seeds, report):
     method = request["method"]
     epochs = request["epochs"]
-    total, done = epochs * (len(GRID) + len(seeds)), 0
+    per_epoch = len(dataset.x_train)
+    total, done = epochs * (len(GRID) + len(seeds)) * per_epoch, 0
 
     def count(progress):
         nonlocal done
-        done += 1
+        done += per_epoch
         report(method, "run", done, total, f"{100 * progress['accuracy']:.1f} % right")
 
     with TorchProcess(python) as torch:
