@@ -184,13 +184,17 @@ def learning(
 
 
 def _save_learning(curves, found, out):
-    from bsd.analysis.figures import FittedFigure, plot_accuracy_curves
+    import matplotlib as mpl
+
+    from bsd.analysis.figures import STYLE, FittedFigure, plot_accuracy_curves
 
     out.mkdir(parents=True, exist_ok=True)
     curves.to_csv(out / "learning.csv", index=False)
     (out / "learning.json").write_text(json.dumps(found, indent=1))
     figure = FittedFigure()
-    plot_accuracy_curves(curves, ax=figure.subplots())
+    with mpl.rc_context(STYLE):
+        ax = figure.subplots()
+    plot_accuracy_curves(curves, ax=ax)
     figure.savefig(out / "learning.png", dpi=150)
 
 
