@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_CUDA := $(VENV)/.installed-cuda
+# PyTorch is not to be had for every Python that runs bsd, so it has an environment of its own.
+TORCH_VENV := .venv-torch
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # Name an interpreter with `make PYTHON=/path/to/python3.12`; the first that fits is taken.
 PYTHON ?=
 
@@ -14,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip otherwise holds its lines back from the pipe below.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-cuda demo test test-all lint clean
+.PHONY: help setup setup-cuda demo test test-all lint torch clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +25,7 @@ help:
 	@echo "make test      run the tests"
 	@echo "make test-all  run the tests, the slow ones too"
 	@echo "make lint      check the style"
+	@echo "make torch     PyTorch for \`bsd bench\`, in $(TORCH_VENV)"
 	@echo "make setup     only make the environment, in $(VENV)"
 	@echo "make setup-cuda  the environment with what --device cuda needs besides a CUDA toolkit"
 	@echo "make clean     remove the environment, caches and builds; results stay"
@@ -68,6 +72,19 @@ test-all: $(INSTALLED)
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
 
+torch:
+	@for python in python3.11 python3.12 python3.13; do \
+		echo "trying $$python"; \
+		"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || continue; \
+		rm -rf $(TORCH_VENV); \
+		"$$python" -m venv $(TORCH_VENV); \
+		if $(TORCH_VENV)/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) \
+			torch numpy && $(TORCH_VENV)/bin/python -c "import torch, numpy"; \
+		then echo "$(TORCH_VENV): PyTorch for bsd bench"; exit 0; fi; \
+	done; \
+	rm -rf $(TORCH_VENV); \
+	echo "PyTorch could be installed for none of python3.11, python3.12, python3.13." >&2; exit 1
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -542,6 +542,149 @@ def plot_rates(rates, ax=None):
     return ax
 
 
+@_styled
+def plot_event_time(speed, ax=None):
+    """Time per synaptic event against the number of synapses, beside the machine's limit.
+
+    Parameters
+    ----------
+    speed : pandas.DataFrame
+        ``projection, synapses, ns_per_event, limit_ns_per_event``, one row per network.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["projection", "synapses", "ns_per_event", "limit_ns_per_event"]
+    require_columns(speed, columns, "speed")
+    ax = _axes(ax, 3.8)
+    for projection, color in (("dense", "#0072B2"), ("synapses", "#D55E00")):
+        own = speed[speed["projection"] == projection].sort_values("synapses")
+        if len(own):
+            ax.plot(
+                own["synapses"], own["ns_per_event"], "o-", color=color, ms=4.5, lw=1.3,
+                label=f"bsd, {projection}",
+            )
+    limit = speed.sort_values("synapses")
+    ax.plot(
+        limit["synapses"], limit["limit_ns_per_event"], "s--", color="#6B6B6B", ms=3.5, lw=1.1,
+        label="bare loop over the same rows",
+    )
+    ax.set(
+        xscale="log", yscale="log", xlabel="plastic synapses", ylabel="time per event (ns)",
+    )
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1)
+    return ax
+
+
+@_styled
+def plot_trial_time(speed, ax=None):
+    """Time per training trial of the first network, beside PyTorch where it was measured.
+
+    Parameters
+    ----------
+    speed : pandas.DataFrame
+        ``network, projection, ms_per_training_trial`` and, optionally, ``torch_streaming_ms,
+        torch_batch_bsd_ms, torch_bp_ms`` in the first row.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(speed, ["network", "projection", "ms_per_training_trial"], "speed")
+    ax = _axes(ax, 2.6)
+    first = speed.iloc[0]
+    own = speed[speed["network"] == first["network"]]
+    bars = [
+        (f"bsd, {row.projection}", row.ms_per_training_trial, "#0072B2")
+        for row in own.itertuples()
+    ]
+    bars += [
+        (f"PyTorch, {label}", first[column], "#B0B0B0")
+        for label, column in (
+            ("same rule, batch 1", "torch_streaming_ms"),
+            ("BSD, batch 128", "torch_batch_bsd_ms"),
+            ("backpropagation, batch 128", "torch_bp_ms"),
+        )
+        if column in speed and pd.notna(first[column])
+    ]
+    labels, times, colors = zip(*bars, strict=True)
+    drawn = ax.barh(range(len(bars)), times, color=colors, height=0.65)
+    ax.bar_label(drawn, fmt="%.2f", padding=3)
+    ax.set_yticks(range(len(bars)), labels)
+    ax.invert_yaxis()
+    ax.set_xlim(right=1.12 * max(times))
+    ax.set(xlabel="ms per training trial, one core", title=first["network"])
+    return ax
+
+
+def plot_speed(speed, figure=None):
+    """Time per event and time per trial, see `plot_event_time` and `plot_trial_time`.
+
+    Parameters
+    ----------
+    speed : pandas.DataFrame
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(figure, 6.0)
+        upper, lower = figure.subplots(2, 1, height_ratios=[3, 2])
+    plot_event_time(speed, ax=upper)
+    plot_trial_time(speed, ax=lower)
+    figure.set_figheight(6.0)
+    return figure
+
+
+@_styled
+def plot_accuracy_curves(accuracy, ax=None):
+    """Test accuracy by epoch, one line per method, mean and range over seeds.
+
+    Parameters
+    ----------
+    accuracy : pandas.DataFrame
+        ``method, seed, epoch, accuracy``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(accuracy, ["method", "seed", "epoch", "accuracy"], "accuracy")
+    ax = _axes(ax, 3.8)
+    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
+    for color, (method, own) in zip(
+        palette, accuracy.groupby("method", sort=False), strict=False
+    ):
+        curve = 100 * own.groupby("epoch")["accuracy"].agg(["mean", "min", "max"])
+        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
 def _axes(ax, height):
     if ax is None:
         return _figure(None, height).subplots()

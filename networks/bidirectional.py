@@ -685,7 +685,7 @@ class BidirectionalNetwork:
         cells, afferents = objects.cells, objects.afferents
         objects.trial_cells = TrialRecord(cells, ["n_s", "u"], *run)
         objects.trial_afferents = TrialRecord(afferents, ["n_s"], *run)
-        objects.trial_cosine = TrialRecord(objects.normaliser, ["C"], *run)
+        objects.trial_cosine = TrialRecord(objects.normaliser, ["C", "attract", "repel"], *run)
         objects.add(EventMonitor(cells, "recorded", name="cell_spikes"))
         objects.add(EventMonitor(afferents, "recorded", name="afferent_spikes"))
         objects.add(

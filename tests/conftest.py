@@ -1,6 +1,8 @@
-"""Fixtures for all tests: a small made-up data set, trial tables, instrumented simulations."""
+"""Fixtures for all tests: a small made-up data set, trial tables, networks, the command."""
 
 import os
+import signal
+import sys
 
 import numpy as np
 import pandas as pd
@@ -86,3 +88,24 @@ def small_network():
         )
 
     return describe
+
+
+@pytest.fixture
+def bsd(monkeypatch, capsys):
+    """Call ``bsd`` with arguments; returns exit code, standard output and standard error."""
+
+    from bsd.runs.cli import main
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bsd", *map(str, arguments)])
+        code, before = 0, signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

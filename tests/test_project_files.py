@@ -101,7 +101,8 @@ def test_citation_names_package_and_paper():
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "clean"]
+    "target",
+    ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "torch", "clean"],
 )
 def test_makefile_has_the_target(target):
     done = subprocess.run(
@@ -122,6 +123,19 @@ def test_setup_without_a_fitting_python_names_the_cure(tmp_path):
     assert done.returncode != 0
     assert "make setup PYTHON=/path/to/python3.12" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_torch_is_set_up_with_the_first_python_that_can(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    done = subprocess.run(
+        ["make", "torch"], cwd=tmp_path, capture_output=True, text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)} | {"PIP_NO_INDEX": "1"},
+    )
+    assert done.returncode != 0
+    tried = [line for line in done.stdout.splitlines() if line.startswith("trying")]
+    assert tried == [f"trying python3.{minor}" for minor in (11, 12, 13)]
+    assert "PyTorch could be installed for none" in done.stderr
+    assert not (tmp_path / ".venv-torch").exists()
 
 
 def test_ci_is_an_executable_bash_script():

@@ -37,7 +37,11 @@ def test_commands_and_options_exist():
     for line in re.findall(r"^    bsd (.+)$", README, re.MULTILINE):
         words = line.split("#")[0].split()
         assert words[0] in commands, line
-        options = {o for p in commands[words[0]].params for o in p.opts}
+        command = commands[words[0]]
+        if hasattr(command, "commands"):
+            assert words[1] in command.commands, line
+            command = command.commands[words[1]]
+        options = {o for p in command.params for o in p.opts}
         assert {w for w in words if w.startswith("--")} <= options, line
 
 

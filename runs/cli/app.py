@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bsd.equations.errors import InputError
+from bsd.runs.cli import options
+from bsd.runs.cli.bench import bench
 
 __all__ = ["app", "main"]
 
@@ -22,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Bidirectional spike-based distillation: a spiking network that perceives and recalls.",
 )
+app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
 #: An exported program holds all of its trials at once.
@@ -78,7 +81,7 @@ def _changed(name, assignments, layers, epochs, vary=None):
     from bsd.runs.literals import parse_assignment
 
     return experiment(name).changed(
-        hidden=None if layers is None else _whole_numbers("--layers", layers),
+        hidden=None if layers is None else options.whole_numbers("--layers", layers),
         epochs=epochs,
         assignments=dict(parse_assignment(text) for text in assignments or []),
         varied=dict(_values(text) for text in vary or []),
@@ -92,15 +95,6 @@ def _values(text):
     key, _, values = text.partition("=")
     pairs = [parse_assignment(f"{key}={value}") for value in values.split(",")]
     return pairs[0][0], tuple(value for _, value in pairs)
-
-
-def _whole_numbers(option, text):
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"{option} {text}: give whole numbers separated by commas, for example 1,2"
-        ) from None
 
 
 @app.command()
@@ -128,7 +122,7 @@ def run(
     from bsd.runs.experiments import run_many
 
     chosen = _changed(name, set_, layers, epochs, vary)
-    seeds = _whole_numbers("--seed", seed)
+    seeds = options.seeds("--seed", seed)
     if chosen.varied and replicas is None:
         raise InputError("--vary gives each replica of a cohort a value: add --replicas.")
     if replicas is not None:
@@ -138,8 +132,6 @@ def run(
                 "seed or one for each."
             )
         seeds = seeds if len(seeds) == replicas else [seeds[0] + r for r in range(replicas)]
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise InputError(f"--seed {seed}: give different whole numbers that are not negative.")
     out = out or Path("results") / name
     command = shlex.join(["bsd", *sys.argv[1:]])
     with RunProgress(console) as progress:

@@ -28,6 +28,8 @@ _MEANINGS = {
     "trial_cells.u": "trial mean of each cell's basal drive, in units of the unit synapse",
     "trial_afferents.n_s": "spikes of each afferent in the trial",
     "trial_cosine.C": "cosine of somatic and apical pattern, per population",
+    "trial_cosine.attract": "weight of the attraction to the apical pattern, per population",
+    "trial_cosine.repel": "weight of the repulsion by the memories, per population",
     "cell_spikes.i": "cells that fired in recorded trials",
     "cell_spikes.t": "their times since the start (s)",
     "afferent_spikes.i": "afferents that fired in recorded trials",

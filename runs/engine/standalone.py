@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -164,7 +165,7 @@ class StandaloneSimulator:
         Seconds from the start of the last simulation to its first time step: reading its inputs
         and creating the network.
     peak_mb : float
-        Largest memory that a simulation took.
+        Largest memory that a simulation took (Linux; 0 elsewhere).
 
     Raises
     ------
@@ -275,13 +276,12 @@ class StandaloneSimulator:
                 word, _, value = line.partition(" ")
                 if word == "progress":
                     self.create_s = self.create_s or time.perf_counter() - start
+                    self.peak_mb = max(self.peak_mb, _high_water_mb(process.pid))
                     if progress:
                         progress(float(value) / float(self.network.parameters.timing.duration))
                 else:
                     self._hear(word, value)
-            _, status, usage = os.wait4(process.pid, 0)
-            code = process.returncode = os.waitstatus_to_exitcode(status)
-            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
+            code = process.wait()
         except BaseException:
             process.kill()
             process.wait()
@@ -295,6 +295,16 @@ class StandaloneSimulator:
 
     def _hear(self, word, value):
         """What the program says besides its progress."""
+
+
+def _high_water_mb(pid):
+    """Largest memory of a process so far; the ru_maxrss of a child would count its parent's."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # no such file system
+        return 0.0
+    kilobytes = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(kilobytes[1]) / 1024 if kilobytes else 0.0
 
 
 def read_output(results, spec):

@@ -16,6 +16,8 @@ OUTPUTS = (
     "trial_cells.u",
     "trial_afferents.n_s",
     "trial_cosine.C",
+    "trial_cosine.attract",
+    "trial_cosine.repel",
     "cell_spikes.i",
     "cell_spikes.t",
     "afferent_spikes.i",

@@ -1,37 +1,15 @@
-"""The command ``bsd``: called in this process, and as a process of its own."""
+"""The command ``bsd``: refusals, and the command as a process of its own."""
 
-import signal
 import subprocess
 import sys
 
 import pytest
-
-from bsd.runs.cli import main
 
 #: As the installed command; a shell that runs things in the background may ignore Ctrl-C.
 SCRIPT = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from bsd.runs.cli import main; main()"
 )
-
-
-@pytest.fixture
-def bsd(monkeypatch, capsys):
-    """Call ``bsd`` with arguments; returns exit code, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["bsd", *map(str, arguments)])
-        code, before = 0, signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

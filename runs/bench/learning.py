@@ -1,0 +1,212 @@
+"""How well the streaming rule learns, beside other rules on the same network and data."""
+
+import dataclasses
+import os
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
+from bsd.runs.engine import Simulation
+from bsd.runs.experiments.run import build_network, load_data
+from bsd.runs.trials import join_tables, test_trials, training_trials
+
+__all__ = ["BASELINES", "GRID", "OWN", "measure_learning", "summarise_learning"]
+
+#: The streaming rule: method and what differs in its parameters.
+OWN = {
+    "streaming": {"learning.feedback": "learned"},
+    "streaming, fixed feedback": {"learning.feedback": "fixed"},
+}
+#: Methods of `torch_baselines.py`.
+BASELINES = ("bp", "batch_bsd", "feedback_alignment", "frozen")
+#: Learning rates from which a validation part of the training set chooses.
+GRID = (1e-3, 3e-3, 1e-2)
+VALIDATION = 1 / 6
+TARGET = 0.95
+
+
+def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, progress=None):
+    """Train the streaming rule and the baselines, as many at a time as there are cores.
+
+    Layers, time steps, encoding, stimulus shifts and epochs are those of the experiment for all.
+    The learning rate of each baseline is the one of `GRID` that is best on a validation part of
+    the training set, with the first seed; it falls along half a cosine over the epochs. The
+    parameters of the streaming rule are the experiment's.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    seeds : sequence of int
+    torch_python : str, optional
+        Without it, the baselines are left out.
+    n_train : int, optional
+        Use so many training stimuli, chosen at random.
+    progress : callable, optional
+        ``progress(run, stage, done, total, text)``.
+
+    Returns
+    -------
+    DataFrame
+        Columns method, seed, epoch, trials (training trials by then), accuracy, accuracy_train
+        and learning_rate (baselines).
+    """
+    lock, stopped = threading.Lock(), threading.Event()
+
+    def report(*event):
+        if stopped.is_set():
+            raise RuntimeError("another run failed")
+        with lock:
+            if progress:
+                progress(*event)
+
+    dataset = _shuffled(load_data(experiment, 0), n_train)
+    network = build_network(experiment, dataset)
+    Simulation(  # compiled once; feedback learned or fixed is no change of structure
+        network, dataset, progress=lambda *event: report("all", *event, "")
+    )
+    with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
+        data = Path(scratch) / "data.npz"
+        write_data(dataset, data)
+        request = {
+            "data": str(data),
+            "network": network_constants(network),
+            "epochs": experiment.epochs,
+            "shift": experiment.shift,
+        }
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            jobs = {}
+            for method in BASELINES if torch_python else ():
+                jobs[method] = pool.submit(
+                    _baseline, torch_python, {**request, "method": method}, dataset, seeds,
+                    report,
+                )
+            for method, changes in OWN.items():
+                changed = experiment.changed(assignments=changes)
+                for seed in seeds:
+                    jobs[method, seed] = pool.submit(
+                        _streaming, method, changed, dataset, seed, report
+                    )
+            try:
+                frames = [job.result() for job in jobs.values()]
+            except BaseException:
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    curves = pd.concat(frames, ignore_index=True)
+    order = [*OWN, *BASELINES]
+    return curves.sort_values(
+        "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
+
+
+def _shuffled(dataset, n_train):
+    """The data set with its training part in random order, or so many of it."""
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(dataset.x_train))[:n_train]
+    return dataclasses.replace(
+        dataset, x_train=dataset.x_train[order], y_train=dataset.y_train[order]
+    )
+
+
+def _streaming(method, experiment, dataset, seed, report):
+    simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
+    tables = []
+    for table in training_trials(
+        dataset, experiment.epochs, seed, decay=experiment.parameters.learning.decay,
+        shift=experiment.shift,
+    ):
+        tables += [table, test_trials(dataset, table["epoch"].iloc[0])]
+    table = join_tables(tables)
+    parts, done = [], 0
+    for recording in simulation.chunks(table):
+        parts.append(recording.trials[["epoch", "phase", "correct"]])
+        done += len(recording.trials)
+        report(f"{method}, seed {seed}", "run", done, len(table), "")
+    right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
+    right = right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+    return _curve(method, seed, dataset, right["test"], right["train"])
+
+
+def _baseline(python, request, dataset, seeds, report):
+    method = request["method"]
+    epochs = request["epochs"]
+    per_epoch = len(dataset.x_train)
+    total, done = epochs * (len(GRID) + len(seeds)) * per_epoch, 0
+
+    def count(progress):
+        nonlocal done
+        done += per_epoch
+        report(method, "run", done, total, f"{100 * progress['accuracy']:.1f} % right")
+
+    with TorchProcess(python) as torch:
+        validation = max(1, round(VALIDATION * len(dataset.x_train)))
+        search = {"task": "search", "grid": GRID, "validation": validation, "seed": seeds[0]}
+        rate = torch.ask({**request, **search}, count)["learning_rate"]
+        curves = []
+        for seed in seeds:
+            wanted = {"task": "train", "learning_rate": rate, "seed": seed}
+            result = torch.ask({**request, **wanted}, count)
+            curves.append(
+                _curve(
+                    method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate
+                )
+            )
+    return pd.concat(curves, ignore_index=True)
+
+
+def _curve(method, seed, dataset, test, train, learning_rate=None):
+    epoch = np.arange(1, len(test) + 1)
+    return pd.DataFrame(
+        {
+            "method": method,
+            "seed": seed,
+            "epoch": epoch,
+            "trials": epoch * len(dataset.x_train),
+            "accuracy": np.asarray(test, float),
+            "accuracy_train": np.asarray(train, float),
+            "learning_rate": np.nan if learning_rate is None else learning_rate,
+        }
+    )
+
+
+def summarise_learning(curves):
+    """Means over seeds after the last epoch.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        From `measure_learning`.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, ``accuracy_sd``, ``accuracy_train``, ``trials_to_95`` (training trials until
+        the first epoch with so many test decisions right, None where a seed never had) and
+        ``learning_rate``, each by method; ``gap_to_bp_points``, backpropagation minus ours;
+        ``streaming_minus_batch_points``, ours minus batch-128 BSD; both None without PyTorch.
+    """
+    last = curves[curves["epoch"] == curves["epoch"].max()].groupby("method", sort=False)
+    accuracy = last["accuracy"].mean()
+    reached = curves[curves["accuracy"] >= TARGET].groupby(["method", "seed"])["trials"].min()
+    reached = reached.unstack().reindex(index=accuracy.index, columns=curves["seed"].unique())
+    ours = accuracy["streaming"]
+    bp, batch = accuracy.get("bp"), accuracy.get("batch_bsd")
+    return {
+        "accuracy": _plain(accuracy),
+        "accuracy_sd": _plain(last["accuracy"].std()),
+        "accuracy_train": _plain(last["accuracy_train"].mean()),
+        "trials_to_95": _plain(reached.mean(axis=1, skipna=False)),
+        "learning_rate": _plain(last["learning_rate"].mean()),
+        "gap_to_bp_points": None if bp is None else float(100 * (bp - ours)),
+        "streaming_minus_batch_points": None if batch is None else float(100 * (ours - batch)),
+        "seeds": [int(seed) for seed in curves["seed"].unique()],
+        "epochs": int(curves["epoch"].max()),
+    }
+
+
+def _plain(values):
+    return {name: None if pd.isna(value) else float(value) for name, value in values.items()}

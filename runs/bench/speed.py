@@ -1,0 +1,366 @@
+"""How fast a network is built and simulated, beside PyTorch and the machine's own limit."""
+
+import contextlib
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from brian2 import ms
+
+from bsd.equations import DISCRETE, InputError
+from bsd.networks import BidirectionalNetwork
+from bsd.runs.bench.events import MeteredSimulator
+from bsd.runs.bench.limit import measure_limit
+from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
+from bsd.runs.data import DataSet, load
+from bsd.runs.engine import Simulation
+from bsd.runs.engine.cpp import CppSimulator
+
+__all__ = ["LAYERS", "Case", "complete_cases", "measure_speed", "parse_layers", "summary"]
+
+#: The network of the headline numbers.
+LAYERS = (784, 512, 512, 10)
+PARAMETERS = DISCRETE.updated({"timing.duration": 8 * ms})
+SEED = 0
+#: Trials that are replayed for the limit.
+N_REPLAYED = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network to measure.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        Stimulus, hidden widths, concepts.
+    projection : {'dense', 'synapses'}
+    sweep : str
+        What varies: 'network', 'width', 'depth' or 'synapses'.
+    """
+
+    layers: tuple
+    projection: str = "dense"
+    sweep: str = "network"
+
+    @property
+    def name(self):
+        """Layers as text, equal ones in a row as a power."""
+        hidden = self.layers[1:-1]
+        if len(hidden) > 3 and len(set(hidden)) == 1:
+            return f"{self.layers[0]}-{hidden[0]}x{len(hidden)}-{self.layers[-1]}"
+        return "-".join(map(str, self.layers))
+
+
+def complete_cases():
+    """The headline network in both forms, six widths, six depths, and 1e5 and 1e8 synapses."""
+    first, last = LAYERS[0], LAYERS[-1]
+
+    def case(*hidden, **kind):
+        return Case((first, *hidden, last), **kind)
+
+    return [
+        Case(LAYERS),
+        Case(LAYERS, projection="synapses"),
+        *(case(w, w, sweep="width") for w in (128, 256, 1024, 2048, 4096)),
+        *(case(*[512] * d, sweep="depth") for d in (1, 3, 4, 5, 6)),
+        *(case(w, w, sweep="synapses") for w in (49, 6600)),
+    ]
+
+
+def parse_layers(text):
+    """Layers from ``512,512`` (hidden widths) or ``784-512-512-10`` (the whole network).
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    whole = "-" in text
+    try:
+        sizes = [int(part) for part in text.split("-" if whole else ",")]
+    except ValueError:
+        sizes = []
+    if min(sizes, default=0) < 1 or (whole and len(sizes) < 3):
+        raise InputError(
+            f"--layers {text}: give hidden widths, as in 512,512, or the whole network, as in "
+            "784-512-512-10."
+        )
+    return tuple(sizes) if whole else (LAYERS[0], *sizes, LAYERS[-1])
+
+
+def stimuli(layers):
+    """Stimuli for a network: MNIST digits where they fit, else patterns of their intensities."""
+    digits = load("mnist5k")
+    if layers[0] == LAYERS[0] and layers[-1] == LAYERS[-1]:
+        return digits
+    generator = np.random.default_rng(SEED)
+    images = {
+        part: generator.choice(digits.x_train.ravel(), (n, 1, layers[0]))
+        for part, n in (("train", 1000), ("test", 200))
+    }
+    return DataSet(
+        name="patterns",
+        n_concepts=layers[-1],
+        image_shape=(1, layers[0]),
+        source="pixels of mnist5k in random order",
+        licence=digits.licence,
+        **{f"x_{part}": x for part, x in images.items()},
+        **{f"y_{part}": np.arange(len(x)) % layers[-1] for part, x in images.items()},
+    )
+
+
+@contextlib.contextmanager
+def _empty_cache():
+    """Compiled networks go to a folder of their own, so that each compiles for the first time."""
+    before = os.environ.get("BSD_CACHE")
+    with tempfile.TemporaryDirectory(prefix="bsd-cache-") as folder:
+        os.environ["BSD_CACHE"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["BSD_CACHE"]
+            else:
+                os.environ["BSD_CACHE"] = before
+
+
+@contextlib.contextmanager
+def _one_core():
+    """This process, and those that it starts, on one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+class _Bench:
+    """A compiled network that runs chunks of trials and keeps their times.
+
+    Parameters
+    ----------
+    case : Case
+    capacity : int
+        Trials of a chunk at most.
+    progress : callable
+        ``progress(stage, done, total)`` while compiling.
+    """
+
+    def __init__(self, case, capacity, progress):
+        self.case = case
+        self.dataset = stimuli(case.layers)
+        self.network = BidirectionalNetwork(
+            case.layers, PARAMETERS, projection=case.projection, capacity=capacity
+        )
+        self.simulation = Simulation(self.network, self.dataset, "cpp", SEED, progress)
+        self.compile_s = self.simulation.simulator.build_s
+        start = time.perf_counter()
+        CppSimulator(self.network)
+        self.compile_cached_s = time.perf_counter() - start
+        self.meter = self.simulation.simulator = MeteredSimulator(self.simulation.simulator)
+        self.generator = np.random.default_rng(SEED)
+        self.trials = 0
+        self.chunks = {"train": [], "test": []}
+
+    @property
+    def peak_mb(self):
+        return self.meter.simulator.peak_mb
+
+    def run(self, n, phase, record=False):
+        """Run `n` trials; returns the `Chunk`."""
+        learning = phase == "train"
+        stimulus = self.generator.integers(len(self.dataset.x_train), size=n)
+        table = pd.DataFrame(
+            {
+                "trial": self.trials + np.arange(n),
+                "phase": phase,
+                "part": "train",
+                "stimulus": stimulus,
+                "concept": self.dataset.y_train[stimulus],
+                "source": "stimulus+concept" if learning else "stimulus",
+                "learn": float(learning),
+                "record": record,
+            }
+        )
+        self.trials += n
+        with _one_core():
+            self.simulation.run(table)
+        return self.meter.last
+
+    def time(self, n, phase):
+        """Run and keep what the table needs of `n` trials."""
+        chunk = self.run(n, phase)
+        self.chunks[phase].append(
+            {
+                "ms": 1e3 * chunk.loop_s / n,
+                "ns": 1e9 * chunk.loop_s / chunk.events.to_numpy().sum(),
+                "events": chunk.events.to_numpy().sum() / n,
+                "updates": chunk.events["updates"].sum() / n,
+                "create_s": chunk.create_s,
+                "rest_s": chunk.wall_s - chunk.loop_s - chunk.create_s,
+            }
+        )
+
+    def median(self, phase, what):
+        return float(np.median([chunk[what] for chunk in self.chunks[phase]]))
+
+
+def _measure(case, n_trials, rounds, progress, torch_python=None):
+    """One row of the table."""
+    bench = _Bench(case, n_trials, progress)
+    synapses = bench.network.layout.n_synapses
+    first = bench.run(min(N_REPLAYED, n_trials), "train")
+    small_mb = bench.peak_mb
+    # about a second per chunk
+    n = int(np.clip(first.n_trials / max(first.loop_s, 1e-9), first.n_trials, n_trials))
+    bench.run(n, "train")
+    torch_ms = {}
+    with contextlib.ExitStack() as stack:
+        ask = None
+        if torch_python:
+            ask = stack.enter_context(_torch_speed(torch_python, bench, n_trials))
+            ask()
+        for done in range(rounds):
+            bench.time(n, "train")
+            for method, spent in (ask() if ask else {}).items():
+                torch_ms.setdefault(method, []).append(spent)
+            bench.time(n, "test")
+            progress("run", 2 * n * (done + 1), 2 * n * rounds)
+    recorded = bench.run(first.n_trials, "train", record=True)
+    limit = measure_limit(bench.network, recorded)
+    create_s = bench.median("train", "create_s")
+    return {
+        "network": case.name,
+        "sweep": case.sweep,
+        "projection": case.projection,
+        "synapses": synapses,
+        "steps": PARAMETERS.timing.steps,
+        "compile_s": bench.compile_s,
+        "compile_cached_s": bench.compile_cached_s,
+        "create_s": create_s,
+        "create_s_per_million": create_s / synapses * 1e6,
+        "ms_per_training_trial": bench.median("train", "ms"),
+        "ms_per_test_trial": bench.median("test", "ms"),
+        "chunk_trials": n,
+        "chunk_rest_s": bench.median("train", "rest_s"),
+        "events_per_trial": bench.median("train", "events"),
+        "updates_per_trial": bench.median("train", "updates"),
+        "ns_per_event": bench.median("train", "ns"),
+        "ns_per_event_test": bench.median("test", "ns"),
+        "limit_ns_per_event": limit,
+        "peak_mb": bench.peak_mb,
+        "small_mb": small_mb,
+        **{f"torch_{name}_ms": float(np.median(spent)) for name, spent in torch_ms.items()},
+    }
+
+
+@contextlib.contextmanager
+def _torch_speed(python, bench, n_trials):
+    """A function that trains each baseline for a moment and gives the milliseconds per trial."""
+    trials = {"streaming": min(200, n_trials), "batch_bsd": 256, "bp": 256}
+    with tempfile.TemporaryDirectory(prefix="bsd-") as scratch, _one_core():
+        data = Path(scratch) / "data.npz"
+        write_data(bench.dataset, data)
+        request = {
+            "task": "speed",
+            "data": str(data),
+            "network": network_constants(bench.network),
+            "seed": SEED,
+        }
+        with TorchProcess(python) as torch:
+
+            def ask():
+                return {
+                    method: torch.ask({**request, "method": method, "trials": n})["ms_per_trial"]
+                    for method, n in trials.items()
+                }
+
+            yield ask
+
+
+def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress=None):
+    """Measure networks, each compiled into an empty cache.
+
+    Every timed chunk follows warm-up chunks and runs on one core; medians over the rounds.
+    With PyTorch, the first case's chunks and those of the baselines take turns.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    torch_python : str, optional
+        See `bsd.runs.bench.torch_process.find_torch_python`.
+    n_trials : int
+        Trials of a chunk at most; slow networks take fewer, about a second's.
+    rounds : int
+    progress : callable, optional
+        ``progress(run, stage, done, total, text)``, as `bsd.runs.experiments.run_many`.
+
+    Returns
+    -------
+    DataFrame
+        One row per case. ``ms_per_training_trial`` and ``ms_per_test_trial`` are the time from the
+        first step of a chunk to its last, per trial; ``create_s`` the time from the start of the
+        program to its first step; ``chunk_rest_s`` the rest of a chunk: writing weights and
+        stimuli, reading weights and records. ``ns_per_event`` divides the time of the training
+        trials, all of it, by their events, see `bsd.runs.bench.events.count_events`.
+        ``limit_ns_per_event`` is that of `bsd.runs.bench.limit.measure_limit`. ``peak_mb`` is the
+        memory of the simulation; ``bytes_per_synapse`` what it takes more than that of the
+        smallest network, for each synapse more, in chunks of 20 trials.
+    """
+    progress = progress or (lambda *_: None)
+    rows = []
+    with _empty_cache():
+        for number, case in enumerate(cases):
+            label = case.name if case.projection == "dense" else f"{case.name} {case.projection}"
+            rows.append(
+                _measure(
+                    case, n_trials, rounds,
+                    lambda *event, label=label: progress(label, *event, ""),
+                    torch_python if number == 0 else None,
+                )
+            )
+    frame = pd.DataFrame(rows)
+    smallest = frame.loc[frame["synapses"].idxmin()]
+    more = (frame["synapses"] - smallest["synapses"]).where(lambda n: n > 0)
+    frame["bytes_per_synapse"] = 2**20 * (frame["small_mb"] - smallest["small_mb"]) / more
+    frame["of_limit"] = frame["ns_per_event"] / frame["limit_ns_per_event"]
+    return frame.drop(columns="small_mb")
+
+
+def summary(frame):
+    """The headline numbers: those of the first row, and ratios of its time to PyTorch's.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `measure_speed`.
+
+    Returns
+    -------
+    dict
+        None where something was not measured.
+    """
+    first = {k: None if pd.isna(v) else v for k, v in frame.iloc[0].to_dict().items()}
+    ours = first["ms_per_training_trial"]
+    ratios = {
+        name: ours / first[key] if first.get(key) else None
+        for name, key in (
+            ("ratio_torch_batch1", "torch_streaming_ms"),
+            ("ratio_torch_batch128", "torch_batch_bsd_ms"),
+            ("ratio_torch_bp", "torch_bp_ms"),
+        )
+    }
+    rows = [
+        {k: None if pd.isna(v) else v for k, v in row.items()}
+        for row in frame.to_dict("records")
+    ]
+    return {**first, **ratios, "rows": rows}

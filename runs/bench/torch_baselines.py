@@ -1,0 +1,534 @@
+"""Baselines in PyTorch, as a process of its own: one JSON request a line in, JSON lines out.
+
+The script needs PyTorch and NumPy only, and no `bsd`, so that it runs under any Python for
+which there is a PyTorch. Spiking layers, encoding and decision are those of the discrete
+parameter set: a leak of one half per step, a threshold in units of the unit synapse, regular
+spike trains of random phase, a population code of the concepts, the concept with the largest
+cosine to the output's spike counts, a tie or silence counting as wrong.
+
+Methods
+-------
+streaming           the same streaming rule, one trial at a time, no autograd
+batch_bsd           the paper's form: batches, layers detached, ReCo loss over the batch, Adam
+bp                  backpropagation through time with a surrogate gradient, Adam
+feedback_alignment  the same, errors travelling over fixed random weights
+frozen              the same, hidden weights staying random
+
+In `streaming`, spikes take one step from layer to layer as in `bsd`; in the others they arrive
+within the step, the usual form, which loses no step of a trial to delays.
+
+Requests
+--------
+Every request has ``task``, ``method``, ``data`` (an .npz with x_train, y_train, x_test, y_test),
+``network`` (constants, see `bsd.runs.bench.torch_process.network_constants`) and ``seed``.
+
+speed   ``trials``: trains on so many more trials; answers ``ms_per_trial``.
+search  ``grid``, ``epochs``, ``shift``, ``validation``: trains with each learning rate of the grid
+        on the training set without its last ``validation`` images, and answers the one with the
+        highest accuracy on those.
+train   ``learning_rate``, ``epochs``, ``shift``, optionally ``perturbations``: trains, answers the
+        accuracy on the test set after each epoch, and under each perturbation at the end.
+"""
+
+import itertools
+import json
+import math
+import sys
+import time
+
+import numpy as np
+import torch
+
+BATCH = 128
+GAIN = 4.0  # of the softmax
+TARGET = 0.95  # test accuracy of `trials_to_target`
+
+
+class SurrogateSpike(torch.autograd.Function):
+    """A step whose derivative is 1 / (1 + (pi x)^2)."""
+
+    @staticmethod
+    def forward(ctx, distance):
+        ctx.save_for_backward(distance)
+        return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (distance,) = ctx.saved_tensors
+        return grad / (1 + (math.pi * distance) ** 2)
+
+
+class FeedbackLinear(torch.autograd.Function):
+    """A linear layer whose errors go back over weights of their own."""
+
+    @staticmethod
+    def forward(ctx, x, weight, feedback):
+        ctx.save_for_backward(x, feedback)
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, feedback = ctx.saved_tensors
+        return grad @ feedback.T, x.T @ grad, None
+
+
+def encode(intensity, steps, generator):
+    """Regular spike trains of rate `intensity` and random phase, shape (steps, *shape)."""
+    phase = torch.rand(intensity.shape, generator=generator)
+    step = torch.arange(steps + 1, dtype=intensity.dtype).view(-1, *[1] * intensity.dim())
+    counted = torch.floor(phase + intensity * step)
+    return (counted[1:] > counted[:-1]).to(intensity.dtype)
+
+
+def shifted(images, largest, generator):
+    """Images shifted by up to `largest` pixels along both axes, zeros coming in."""
+    if largest == 0:
+        return images
+    n, height, width = images.shape
+    padded = torch.nn.functional.pad(images, (largest,) * 4)
+    dy, dx = torch.randint(0, 2 * largest + 1, (2, n, 1, 1), generator=generator)
+    rows = dy + torch.arange(height).view(1, -1, 1)
+    columns = dx + torch.arange(width).view(1, 1, -1)
+    return padded[torch.arange(n).view(-1, 1, 1), rows, columns]
+
+
+def late(spikes):
+    """Spikes as the next layer sees them one step later, shape (steps, ...)."""
+    arrived = torch.zeros_like(spikes)
+    arrived[1:] = spikes[:-1]
+    return arrived
+
+
+class Network:
+    """What all methods share: constants, forward weights, encoding, decision.
+
+    Parameters
+    ----------
+    constants : dict
+    seed : int
+    """
+
+    delayed = False  # spikes take one step from layer to layer
+
+    def __init__(self, constants, seed):
+        self.constants = constants
+        self.generator = torch.Generator().manual_seed(seed)
+        *sizes, self.n_concepts = constants["layers"]
+        self.cells = constants["cells_per_concept"]
+        self.sizes = [*sizes, self.n_concepts * self.cells]
+        self.steps = constants["steps"]
+        codes = torch.eye(self.n_concepts).repeat_interleave(self.cells, dim=1)
+        self.codes = constants["concept_rate"] * codes
+        last = len(self.sizes) - 2
+        self.forward_weights = [
+            self.random_weights(pre, post, "init_gain_readout" if i == last else "init_gain")
+            for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
+        ]
+
+    def random_weights(self, n_pre, n_post, gain):
+        """Normal weights of SD gain / sqrt(n_pre)."""
+        weights = torch.randn(n_pre, n_post, generator=self.generator)
+        return weights * self.constants[gain] / math.sqrt(n_pre)
+
+    def fire(self, drive):
+        """Spikes of leaky integrate-and-fire cells, shape (steps, batch, cells)."""
+        leak, threshold = self.constants["leak"], self.constants["threshold"]
+        spikes = []
+        potential = torch.zeros_like(drive[0])
+        for step in drive.unbind():
+            potential = leak * potential + step
+            spike = SurrogateSpike.apply(potential - threshold)
+            potential = potential * (1 - spike.detach())
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    def layer(self, spikes, weights, feedback=None):
+        """Spikes and basal drive of the next layer."""
+        flat = spikes.flatten(0, 1)
+        drive = flat @ weights if feedback is None else FeedbackLinear.apply(
+            flat, weights, feedback
+        )
+        drive = drive.view(self.steps, -1, weights.shape[1])
+        return self.fire(drive), drive
+
+    def logits(self, drive):
+        """Evidence for each concept in the output cells' basal drive, shape (batch, concepts)."""
+        return GAIN * (drive.mean(0) @ self.codes.T) / math.sqrt(self.cells)
+
+    @torch.no_grad()
+    def percepts(self, images, spike_loss=0.0, weight_noise=0.0):
+        """Concept of each image, -1 for a tie or silence.
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, pixels)
+        spike_loss : float
+            Probability that a spike reaches none of its targets.
+        weight_noise : float
+            SD of the noise added to each weight, in units of the SD of its matrix.
+        """
+        weights = self.forward_weights
+        if weight_noise:
+            weights = [
+                w + weight_noise * w.std() * torch.randn(w.shape, generator=self.generator)
+                for w in weights
+            ]
+        found = []
+        for start in range(0, len(images), 500):
+            spikes = encode(images[start : start + 500], self.steps, self.generator)
+            for w in weights:
+                if self.delayed and w is not weights[0]:
+                    spikes = late(spikes)
+                if spike_loss:
+                    kept = torch.rand(spikes.shape, generator=self.generator) >= spike_loss
+                    spikes = spikes * kept
+                spikes, _ = self.layer(spikes, w)
+            # the codes have one norm, so the largest overlap is the largest cosine
+            overlap = (spikes.sum(0) @ self.codes.T).round(decimals=3)
+            best, which = overlap.topk(2, dim=1)
+            which[best[:, 0] == best[:, 1]] = -1
+            found.append(which[:, 0])
+        return torch.cat(found)
+
+
+class Backpropagation(Network):
+    """Cross-entropy on the output's mean drive per concept, through time and layers.
+
+    Parameters
+    ----------
+    variant : {'bp', 'feedback_alignment', 'frozen'}
+    """
+
+    def __init__(self, constants, seed, learning_rate, variant):
+        super().__init__(constants, seed)
+        self.feedback = [None] * len(self.forward_weights)
+        if variant == "feedback_alignment":
+            self.feedback = [torch.empty_like(w) for w in self.forward_weights]
+            for b in self.feedback:
+                b.normal_(generator=self.generator).div_(math.sqrt(b.shape[0]))
+        trained = self.forward_weights[-1:] if variant == "frozen" else self.forward_weights
+        for w in trained:
+            w.requires_grad_()
+        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+
+    def learn(self, images, labels):
+        """One step of the optimiser; returns how many of the batch were right."""
+        spikes = encode(images, self.steps, self.generator)
+        for w, b in zip(self.forward_weights, self.feedback, strict=True):
+            spikes, drive = self.layer(spikes, w, b)
+        logits = self.logits(drive)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return (logits.argmax(1) == labels).sum().item()
+
+
+class BatchDistillation(Network):
+    """Both networks, every layer detached, ReCo over the batch (BSD paper, section 3).
+
+    Features are trial means of the spikes, negatives of the same concept are left out and the
+    others averaged, as in `bsd`; output and recalled stimulus learn by their squared error.
+    """
+
+    def __init__(self, constants, seed, learning_rate):
+        super().__init__(constants, seed)
+        self.backward_weights = [
+            self.random_weights(post, pre, "init_gain_readout" if i == 0 else "init_gain")
+            for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
+        ]
+        trained = self.forward_weights + self.backward_weights
+        for w in trained:
+            w.requires_grad_()
+        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+
+    def recontrast(self, own, partner, other):
+        """ReCo loss of one population; `other` marks pairs of trials of different concepts."""
+        eps = self.constants["eps"]
+        own = own / (own.square().sum(1, keepdim=True) + eps**2).sqrt()
+        partner = partner / (partner.square().sum(1, keepdim=True) + eps**2).sqrt()
+        cosine = own @ partner.T
+        negative = torch.relu(cosine).square() * other
+        return (
+            (1 - cosine.diagonal()).square().sum()
+            + self.constants["lam"] * (negative.sum(1) / other.sum(1).clamp(min=1)).sum()
+        ) / len(own)
+
+    def learn(self, images, labels):
+        """One step of the optimiser; returns how many of the batch were right."""
+        spikes = encode(images, self.steps, self.generator)
+        concepts = self.codes[labels]
+        up, down = [], []
+        forward, backward = spikes, encode(concepts, self.steps, self.generator)
+        for w in self.forward_weights:
+            forward, _ = self.layer(forward.detach(), w)
+            up.append(forward.mean(0))
+        for w in reversed(self.backward_weights):
+            backward, _ = self.layer(backward.detach(), w)
+            down.append(backward.mean(0))
+        *hidden_up, output = up
+        *hidden_down, recalled = down
+        other = (labels[:, None] != labels[None, :]).to(output.dtype)
+        loss = (output - concepts).square().sum(1).mean()
+        loss = loss + (recalled - spikes.mean(0)).square().sum(1).mean()
+        for one, two in zip(hidden_up, reversed(hidden_down), strict=True):
+            loss = loss + self.recontrast(one, two.detach(), other)
+            loss = loss + self.recontrast(two, one.detach(), other)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return ((output @ self.codes.T).argmax(1) == labels).sum().item()
+
+
+class Streaming(Network):
+    """The streaming rule of `bsd`, one trial at a time.
+
+    Weights stand still within a trial and spikes take one step from layer to layer, so each
+    layer's drive of all steps is one matrix product, and two populations that are as far from
+    their input are advanced together.
+    """
+
+    delayed = True
+
+    def __init__(self, constants, seed):
+        super().__init__(constants, seed)
+        c = constants
+        self.backward_weights = [
+            self.random_weights(post, pre, "init_gain_readout" if i == 0 else "init_gain")
+            for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
+        ]
+        hidden = self.sizes[1:-1]
+        self.memories = {
+            side: [torch.zeros(c["memory_slots"], n) for n in hidden] for side in "FB"
+        }
+        self.slot = 0
+        j = torch.arange(self.cells)
+        self.bias = (c["diversity"] * ((2 * j + 1) / self.cells - 1)).repeat(self.n_concepts)
+
+    @torch.no_grad()
+    def trial(self, stimulus, concept):
+        """One training trial.
+
+        Parameters
+        ----------
+        stimulus : Tensor, shape (steps, pixels)
+            Spikes.
+        concept : Tensor, shape (steps, output cells)
+            Spikes.
+
+        Returns
+        -------
+        Tensor, shape (output cells,)
+            Spike counts of the output.
+        """
+        c = self.constants
+        rates = {"F": [stimulus.mean(0)], "B": [concept.mean(0)]}
+        slopes = {"F": [None], "B": [None]}
+        before = {"F": stimulus, "B": concept}
+        pairs = zip(self.forward_weights, reversed(self.backward_weights), strict=True)
+        for up, down in pairs:
+            potential = torch.cat([before["F"] @ up, before["B"] @ down], dim=1)
+            reset = torch.zeros_like(potential[0])
+            for step in potential.unbind():
+                step.add_(reset, alpha=c["leak"])
+                reset = step.masked_fill(step > c["threshold"], 0)
+            distance = potential - c["threshold"]
+            spikes = (distance > 0).to(potential.dtype)
+            slope = distance.mul_(math.pi).square_().add_(1).reciprocal_().mean(0)
+            arrived = late(spikes)
+            n = up.shape[1]
+            for side, part in (("F", slice(n)), ("B", slice(n, None))):
+                rates[side].append(spikes[:, part].mean(0))
+                slopes[side].append(slope[part])
+                before[side] = arrived[:, part]
+        depth = len(self.sizes) - 2
+        for side, partner, eta in (("F", "B", c["eta"]), ("B", "F", c["eta_feedback"])):
+            weights = self.forward_weights if side == "F" else self.backward_weights[::-1]
+            for i in range(1, depth + 1):
+                memory = self.memories[side][i - 1 if side == "F" else depth - i]
+                error = self.reco(rates[side][i], rates[partner][depth + 1 - i], memory)
+                self.change(weights[i - 1], rates[side][i - 1], eta * slopes[side][i] * error)
+        missing = rates["B"][0] - rates["F"][-1]
+        error = slopes["F"][-1] * missing * (1 + self.bias * missing.sign())
+        self.change(self.forward_weights[-1], rates["F"][-2], c["eta_top"] * error)
+        error = slopes["B"][-1] * (rates["F"][0] - rates["B"][-1])
+        self.change(self.backward_weights[0], rates["B"][-2], c["eta_bottom"] * error)
+        self.slot = (self.slot + 1) % c["memory_slots"]
+        return rates["F"][-1] * self.steps
+
+    def reco(self, own, partner, memory):
+        """The local error without its slope; the oldest memory takes the partner's pattern."""
+        c = self.constants
+        h = own / (own @ own + c["eps"] ** 2).sqrt()
+        h_partner = partner / (partner @ partner + c["eps"] ** 2).sqrt()
+        cosine = h @ h_partner
+        response = (memory @ h).clamp_(min=0)
+        strongest = response.pow(9).sum() / (response.pow(8).sum() + 1e-12)
+        gate = ((c["margin"] - cosine + strongest) / c["margin"]).clamp(0, 2)
+        inhibition = response @ memory - (response @ response) * h
+        error = 2 * (1 - cosine) * (h_partner - cosine * h)
+        error -= 2 * c["lam"] / c["memory_slots"] * inhibition
+        memory[self.slot] = h_partner
+        return gate * error
+
+    def change(self, weights, rate, teach):
+        """Change the synapses of the cells that fired, within their bounds."""
+        bound = self.constants["weight_max"]
+        fired = rate.nonzero().squeeze(1)
+        rows = weights.index_select(0, fired).addr_(rate[fired], teach).clamp_(-bound, bound)
+        weights.index_copy_(0, fired, rows)
+
+    def learn(self, images, labels):
+        """Train on images one by one; returns how many were right."""
+        right = 0
+        for image, label in zip(images, labels.tolist(), strict=True):
+            concept = encode(self.codes[label], self.steps, self.generator)
+            counts = self.trial(encode(image, self.steps, self.generator), concept)
+            best, which = (self.codes @ counts).round(decimals=3).topk(2)
+            right += int(best[0] > best[1] and which[0] == label)
+        return right
+
+
+def make(method, constants, seed, learning_rate):
+    """The network of a method."""
+    if method == "streaming":
+        return Streaming(constants, seed)
+    if method == "batch_bsd":
+        return BatchDistillation(constants, seed, learning_rate)
+    return Backpropagation(constants, seed, learning_rate, method)
+
+
+def accuracy(network, images, labels, **disturbed):
+    """Share of right decisions."""
+    return (network.percepts(images, **disturbed) == labels).float().mean().item()
+
+
+def disturb(images, kind, level, generator):
+    """Stimuli with noise of an SD, or with a share of their pixels dark."""
+    if kind == "noise":
+        noise = torch.randn(images.shape, generator=generator)
+        return (images + level * noise).clamp(0, 1)
+    if kind == "occlusion":
+        rank = torch.rand(images.shape, generator=generator).argsort(1).argsort(1)
+        return images * (rank >= round(level * images.shape[1]))
+    return images
+
+
+def train(network, train_part, test_part, epochs, shift, say):
+    """Train for some epochs, the learning rate falling along half a cosine.
+
+    Returns
+    -------
+    dict
+        Lists ``test_accuracy`` and ``train_accuracy`` by epoch, ``trials_to_target``, ``seconds``.
+    """
+    (images, labels), (test_images, test_labels) = train_part, test_part
+    optimiser = getattr(network, "optimiser", None)
+    schedule = None
+    if optimiser:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimiser, epochs * math.ceil(len(images) / BATCH)
+        )
+    result = {"test_accuracy": [], "train_accuracy": [], "trials_to_target": None}
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        right = 0
+        order = torch.randperm(len(images), generator=network.generator)
+        for rows in order.split(BATCH):
+            batch = shifted(images[rows], shift, network.generator).flatten(1)
+            right += network.learn(batch, labels[rows])
+            if schedule:
+                schedule.step()
+        result["train_accuracy"].append(right / len(images))
+        result["test_accuracy"].append(accuracy(network, test_images.flatten(1), test_labels))
+        if result["trials_to_target"] is None and result["test_accuracy"][-1] >= TARGET:
+            result["trials_to_target"] = (epoch + 1) * len(images)
+        say({"epoch": epoch + 1, "epochs": epochs, "accuracy": result["test_accuracy"][-1]})
+    return {**result, "seconds": time.perf_counter() - start}
+
+
+class Server:
+    """Answers requests; keeps data and the networks whose speed is measured."""
+
+    def __init__(self, say):
+        self.say = say
+        self.loaded = {}
+        self.networks = {}
+
+    def data(self, path):
+        """Training and test part, each images and labels."""
+        if path not in self.loaded:
+            with np.load(path) as arrays:
+                self.loaded[path] = [
+                    (torch.from_numpy(arrays[f"x_{part}"]), torch.from_numpy(arrays[f"y_{part}"]))
+                    for part in ("train", "test")
+                ]
+        return self.loaded[path]
+
+    def answer(self, request):
+        """The answer to one request, a dict."""
+        return getattr(self, f"task_{request['task']}")(request)
+
+    def task_speed(self, request):
+        """Milliseconds per training trial, encoding included."""
+        images, labels = self.data(request["data"])[0]
+        method, n = request["method"], request["trials"]
+        key = method, json.dumps(request["network"], sort_keys=True)
+        if key not in self.networks:
+            self.networks[key] = make(method, request["network"], request["seed"], 1e-3)
+        network = self.networks[key]
+        batch = 1 if method == "streaming" else BATCH
+        rows = torch.randint(0, len(images), (n,), generator=network.generator)
+        flat = images.flatten(1)
+        start = time.perf_counter()
+        for one in rows.split(batch):
+            network.learn(flat[one], labels[one])
+        return {"ms_per_trial": 1e3 * (time.perf_counter() - start) / n}
+
+    def task_search(self, request):
+        """The learning rate with the best validation accuracy."""
+        images, labels = self.data(request["data"])[0]
+        n = len(images) - request["validation"]
+        found = {}
+        for rate in request["grid"]:
+            network = make(request["method"], request["network"], request["seed"], rate)
+            result = train(
+                network, (images[:n], labels[:n]), (images[n:], labels[n:]), request["epochs"],
+                request["shift"], self.say,
+            )
+            found[rate] = result["test_accuracy"][-1]
+        return {"learning_rate": max(found, key=found.get), "validation_accuracy": found}
+
+    def task_train(self, request):
+        """Accuracy by epoch, and under perturbations at the end."""
+        train_part, test_part = self.data(request["data"])
+        network = make(
+            request["method"], request["network"], request["seed"], request.get("learning_rate")
+        )
+        result = train(
+            network, train_part, test_part, request["epochs"], request["shift"], self.say
+        )
+        images, labels = test_part
+        result["perturbed"] = []
+        for kind, level in request.get("perturbations", []):
+            stimuli = disturb(images.flatten(1), kind, level, network.generator)
+            passed = {kind: level} if kind in ("spike_loss", "weight_noise") else {}
+            result["perturbed"].append([kind, level, accuracy(network, stimuli, labels, **passed)])
+        return result
+
+
+def main():
+    """Answer requests until standard input ends."""
+    torch.set_num_threads(1)
+
+    def say(message):
+        print(json.dumps(message), flush=True)
+
+    server = Server(lambda progress: say({"progress": progress}))
+    say({"torch": torch.__version__})
+    for line in sys.stdin:
+        say({"result": server.answer(json.loads(line))})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The PyTorch baselines: which Python runs them, and the process that does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bsd.equations import InputError
+
+__all__ = ["HOW_TO_GET", "TorchProcess", "find_torch_python", "network_constants", "write_data"]
+
+#: Said where no Python with PyTorch is found.
+HOW_TO_GET = (
+    "PyTorch baselines are left out: no Python with PyTorch was found; `make torch` sets one up in "
+    ".venv-torch, or name one in BSD_TORCH_PYTHON"
+)
+
+_SCRIPT = Path(__file__).resolve().with_name("torch_baselines.py")
+_VERSIONS = ("3.11", "3.12", "3.13")
+
+
+def find_torch_python():
+    """A Python that imports torch and numpy.
+
+    The running one, else ``$BSD_TORCH_PYTHON``, else ``.venv-torch`` in the current folder or in
+    the clone, else Python 3.11 to 3.13 on the path or in pyenv.
+
+    Returns
+    -------
+    str or None
+
+    Raises
+    ------
+    InputError
+        If ``$BSD_TORCH_PYTHON`` does not import torch.
+    """
+    if _imports_torch(sys.executable):
+        return sys.executable
+    named = os.environ.get("BSD_TORCH_PYTHON")
+    if named:
+        if not _imports_torch(named):
+            raise InputError(f"BSD_TORCH_PYTHON = {named}: this Python does not import torch.")
+        return named
+    return next(filter(_imports_torch, _candidates()), None)
+
+
+def _candidates():
+    for folder in (Path.cwd(), _SCRIPT.parents[2]):
+        yield str(folder / ".venv-torch" / "bin" / "python")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for version in _VERSIONS:
+        yield f"python{version}"
+        yield from map(str, sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True))
+
+
+def _imports_torch(python):
+    if shutil.which(python) is None:
+        return False
+    command = [python, "-c", "import torch, numpy"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def network_constants(network):
+    """Constants of the baselines, from a network of the discrete parameter set.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+
+    Returns
+    -------
+    dict
+        Potentials in units of the unit synapse, rates in units of f_max.
+    """
+    cell, learning, encoding = (
+        getattr(network.parameters, name) for name in ("cell", "learning", "encoding")
+    )
+    timing = network.parameters.timing
+    conductance = cell.g_leak + cell.g_basal
+    leak = float(np.exp(-float(timing.dt * conductance / (cell.tau_soma * cell.g_leak))))
+    unit = (1 - leak) * cell.g_basal / conductance * cell.R_basal * cell.I_unit
+    names = ("memory_slots", "lam", "margin", "eta", "eta_feedback", "eta_top", "eta_bottom",
+             "diversity", "weight_max", "init_gain", "init_gain_readout")
+    return {
+        "layers": [*network.layout.layers[:-1], network.n_concepts],
+        "cells_per_concept": encoding.cells_per_concept,
+        "concept_rate": encoding.concept_rate,
+        "steps": timing.steps,
+        "leak": leak,
+        "threshold": float((cell.V_threshold - cell.E_leak) / unit),
+        "eps": learning.epsilon,
+        **{name: getattr(learning, name) for name in names},
+    }
+
+
+def write_data(dataset, path, n_train=None):
+    """Write a data set, or its first `n_train` training images, for the baselines."""
+    np.savez(
+        path,
+        x_train=dataset.x_train[:n_train],
+        y_train=dataset.y_train[:n_train],
+        x_test=dataset.x_test,
+        y_test=dataset.y_test,
+    )
+
+
+class TorchProcess:
+    """A process of `torch_baselines.py`, one thread; a context manager.
+
+    Parameters
+    ----------
+    python : str
+        See `find_torch_python`.
+
+    Attributes
+    ----------
+    version : str
+        Of PyTorch.
+    """
+
+    def __init__(self, python):
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [python, str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        self.version = self._read()["torch"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            stream.close()
+
+    def ask(self, request, progress=None):
+        """Answer to a request, see `torch_baselines.py`.
+
+        Parameters
+        ----------
+        request : dict
+        progress : callable, optional
+            Called with a dict after each epoch.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        RuntimeError
+            If the process ended.
+        """
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        while "result" not in (message := self._read()):
+            if progress:
+                progress(message["progress"])
+        return message["result"]
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().strip().splitlines()
+            raise RuntimeError(f"the PyTorch baselines ended: {said[-1] if said else 'killed'}")
+        return json.loads(line)

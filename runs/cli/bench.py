@@ -1,0 +1,219 @@
+"""The benchmarks of the command line."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bsd.equations.errors import InputError
+from bsd.runs.cli import options
+
+__all__ = ["bench"]
+
+bench = typer.Typer(no_args_is_help=True, help="Speed and learning, beside PyTorch.")
+console = Console(stderr=True)
+
+Out = Annotated[Path | None, typer.Option(help="Folder for table and figure.")]
+Json = Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")]
+#: Wide tables are not cut where standard output is no terminal.
+WIDTH = 132
+
+
+def _torch_python():
+    """A Python with PyTorch, or None and a line that says how to get one."""
+    from bsd.runs.bench.torch_process import HOW_TO_GET, find_torch_python
+
+    python = find_torch_python()
+    if python is None:
+        console.print(HOW_TO_GET, soft_wrap=True, highlight=False)
+    return python
+
+
+def _print_table(table):
+    Console(width=max(Console().width, WIDTH)).print(table)
+
+
+@bench.command()
+def speed(
+    layers: Annotated[
+        str | None,
+        typer.Option(help="This network only: hidden widths 512,512, or whole 784-512-512-10."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpp")] = "cpp",
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Time and memory of building and simulating, beside PyTorch and the machine's limit."""
+    from bsd.runs.bench.speed import Case, complete_cases, measure_speed, parse_layers, summary
+    from bsd.runs.cli.progress import RunProgress
+
+    if device != "cpp":
+        raise InputError(f"--device {device}: use --device cpp.")
+    if layers is None:
+        cases = complete_cases()
+    else:
+        chosen = parse_layers(layers)
+        cases = [Case(chosen), Case(chosen, projection="synapses")]
+    out = out or Path("results") / "bench-speed"
+    python = _torch_python()
+    with RunProgress(console) as progress:
+        frame = measure_speed(cases, python, progress=progress.update)
+    numbers = summary(frame)
+    _save_speed(frame, numbers, out)
+    _print_table(speed_table(frame))
+    _print_torch(numbers)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(numbers))
+
+
+def _save_speed(frame, numbers, out):
+    from bsd.analysis.figures import FittedFigure, plot_speed
+
+    out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out / "speed.csv", index=False)
+    (out / "speed.json").write_text(json.dumps(numbers, indent=1))
+    plot_speed(frame, FittedFigure()).savefig(out / "speed.png", dpi=150)
+
+
+def speed_table(frame):
+    """The table of `bsd bench speed`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `bsd.runs.bench.speed.measure_speed`.
+
+    Returns
+    -------
+    rich.table.Table
+    """
+    steps = frame["steps"].iloc[0]
+    table = Table(
+        title=f"one core, {steps} steps per trial, 20 output cells per concept, float32",
+        caption="M: 1e6. events: spikes x basal targets, spikes arriving one to one, weights "
+        "changed. limit: a bare loop over the same weight rows.",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    columns = [
+        ("network", "network", "{}"),
+        ("projection", "projection", "{}"),
+        ("syn. M", "synapses", "{:.2f}"),
+        ("build s", "compile_s", "{:.1f}"),
+        ("cached s", "compile_cached_s", "{:.2f}"),
+        ("create s", "create_s", "{:.3f}"),
+        ("create s / M", "create_s_per_million", "{:.3f}"),
+        ("train ms", "ms_per_training_trial", "{:.3f}"),
+        ("test ms", "ms_per_test_trial", "{:.3f}"),
+        ("events M", "events_per_trial", "{:.2f}"),
+        ("event ns", "ns_per_event", "{:.3f}"),
+        ("limit ns", "limit_ns_per_event", "{:.3f}"),
+        ("event / limit", "of_limit", "{:.1f}"),
+        ("peak MB", "peak_mb", "{:.0f}"),
+        ("bytes / syn.", "bytes_per_synapse", "{:.1f}"),
+    ]
+    for heading, name, _ in columns:
+        text = name in ("network", "projection")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=text)
+    shown = frame.assign(
+        synapses=frame["synapses"] / 1e6, events_per_trial=frame["events_per_trial"] / 1e6
+    )
+    for row in shown.to_dict("records"):
+        table.add_row(
+            *("" if row[name] != row[name] else form.format(row[name]) for _, name, form in columns)
+        )
+    return table
+
+
+def _print_torch(numbers):
+    if not numbers.get("torch_streaming_ms"):
+        return
+    table = Table(title=f"{numbers['network']}: training trial, the same core in turns")
+    table.add_column("program")
+    table.add_column("ms", justify="right")
+    table.add_column("ours / theirs", justify="right")
+    table.add_row("bsd, streaming", f"{numbers['ms_per_training_trial']:.3f}", "")
+    for label, key, ratio in (
+        ("PyTorch, the same rule, batch 1", "torch_streaming_ms", "ratio_torch_batch1"),
+        ("PyTorch, batch-128 BSD", "torch_batch_bsd_ms", "ratio_torch_batch128"),
+        ("PyTorch, batch-128 backpropagation", "torch_bp_ms", "ratio_torch_bp"),
+    ):
+        table.add_row(label, f"{numbers[key]:.3f}", f"{numbers[ratio]:.2f}")
+    Console().print(table)
+
+
+@bench.command()
+def learning(
+    data: Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")],
+    layers: Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training stimuli.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0,1,2",
+    train: Annotated[int | None, typer.Option(help="Use so many training stimuli.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import experiment
+
+    chosen = experiment(data).changed(
+        hidden=None if layers is None else options.whole_numbers("--layers", layers),
+        epochs=epochs,
+    )
+    numbers = options.seeds("--seeds", seeds)
+    if train is not None and train < 1:
+        raise InputError(f"--train {train}: give a positive whole number.")
+    out = out or Path("results") / "bench-learning"
+    python = _torch_python()
+    with RunProgress(console) as progress:
+        curves = measure_learning(
+            chosen, numbers, torch_python=python, n_train=train, progress=progress.update
+        )
+    found = summarise_learning(curves)
+    _save_learning(curves, found, out)
+    _print_learning(chosen, found)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))
+
+
+def _save_learning(curves, found, out):
+    import matplotlib as mpl
+
+    from bsd.analysis.figures import STYLE, FittedFigure, plot_accuracy_curves
+
+    out.mkdir(parents=True, exist_ok=True)
+    curves.to_csv(out / "learning.csv", index=False)
+    (out / "learning.json").write_text(json.dumps(found, indent=1))
+    figure = FittedFigure()
+    with mpl.rc_context(STYLE):
+        ax = figure.subplots()
+    plot_accuracy_curves(curves, ax=ax)
+    figure.savefig(out / "learning.png", dpi=150)
+
+
+def _print_learning(chosen, found):
+    table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}")
+    table.add_column("method")
+    for heading in ("test %", "SD", "training %", "trials to 95 %", "learning rate"):
+        table.add_column(heading, justify="right")
+
+    def shown(value, form="{}", factor=1):
+        return "" if value is None else form.format(factor * value)
+
+    for method, accuracy in found["accuracy"].items():
+        table.add_row(
+            method,
+            f"{100 * accuracy:.2f}",
+            shown(found["accuracy_sd"][method], "{:.2f}", 100),
+            shown(found["accuracy_train"][method], "{:.2f}", 100),
+            shown(found["trials_to_95"][method], "{:,.0f}"),
+            shown(found["learning_rate"][method]),
+        )
+    Console().print(table)

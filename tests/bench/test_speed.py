@@ -1,0 +1,105 @@
+"""`bsd bench speed`: keys, table, figure, and what it says without PyTorch."""
+
+import json
+
+import pytest
+
+from bsd.analysis import figures
+from bsd.equations import InputError
+from bsd.runs.bench import speed, torch_process
+
+KEYS = {
+    "ms_per_training_trial", "ms_per_test_trial", "ns_per_event", "compile_s", "create_s",
+    "ratio_torch_batch1", "ratio_torch_batch128", "peak_mb",
+}
+
+
+def test_every_number_is_measured(speed_frame):
+    row = speed_frame.iloc[0]
+    assert row["synapses"] == 2 * (9 * 8 + 8 * 8 + 8 * 60)
+    for name in KEYS - {"ratio_torch_batch1", "ratio_torch_batch128", "compile_s"}:
+        assert row[name] > 0, name
+    assert row["limit_ns_per_event"] > 0
+    assert row["steps"] == 8
+
+
+def test_numbers_without_torch(speed_frame):
+    numbers = json.loads(json.dumps(speed.summary(speed_frame)))
+    assert KEYS <= numbers.keys()
+    assert numbers["ratio_torch_batch1"] is None and numbers["ratio_torch_batch128"] is None
+    assert len(numbers["rows"]) == len(speed_frame)
+
+
+def test_ratios_are_ours_over_theirs(speed_frame):
+    frame = speed_frame.assign(
+        ms_per_training_trial=3.0, torch_streaming_ms=6.0, torch_batch_bsd_ms=2.0, torch_bp_ms=1.0
+    )
+    numbers = speed.summary(frame)
+    assert numbers["ratio_torch_batch1"] == 0.5
+    assert numbers["ratio_torch_batch128"] == 1.5
+
+
+@pytest.fixture
+def measured(monkeypatch, speed_frame):
+    """The command measures nothing and finds no PyTorch."""
+    asked = []
+
+    def measure(cases, python, progress):
+        asked.append((cases, python))
+        return speed_frame
+
+    monkeypatch.setattr(speed, "measure_speed", measure)
+    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
+    return asked
+
+
+def test_command(measured, bsd, tmp_path):
+    code, out, err = bsd("bench", "speed", "--layers", "9-8-8-3", "--json", "--out", tmp_path)
+    assert code == 0, err
+    assert KEYS <= json.loads(out.splitlines()[-1]).keys()
+    assert "9-8-8-3" in out and "event" in out
+    assert "make torch" in err and len(err.strip().splitlines()) == 1
+    assert {f.name for f in tmp_path.iterdir()} == {"speed.csv", "speed.json", "speed.png"}
+    ((cases, python),) = measured
+    assert python is None
+    assert [(c.layers, c.projection) for c in cases] == [
+        ((9, 8, 8, 3), "dense"), ((9, 8, 8, 3), "synapses"),
+    ]
+
+
+def test_without_layers_everything_is_measured(measured, bsd, tmp_path):
+    assert bsd("bench", "speed", "--out", tmp_path)[0] == 0
+    ((cases, _),) = measured
+    assert cases[0] == speed.Case((784, 512, 512, 10))
+    dense = {c.layers for c in cases if c.projection == "dense"}
+    widths = {(784, w, w, 10) for w in (128, 256, 512, 1024, 2048, 4096)}
+    depths = {(784, *[512] * d, 10) for d in range(1, 7)}
+    assert widths | depths <= dense and len(dense) == len(cases) - 1
+
+
+@pytest.mark.parametrize("layers", ["512,x", "784-10", "0,5", "", "784-512--10"])
+def test_impossible_layers(layers):
+    with pytest.raises(InputError, match="--layers"):
+        speed.parse_layers(layers)
+
+
+def test_layers_as_hidden_widths_and_whole():
+    assert speed.parse_layers("512,256") == (784, 512, 256, 10)
+    assert speed.parse_layers("64-32-10") == (64, 32, 10)
+
+
+def test_other_devices_are_refused(bsd):
+    code, _, err = bsd("bench", "speed", "--device", "abacus")
+    assert code == 2 and "--device abacus" in err
+
+
+def test_figure_shows_each_network_and_program(speed_frame):
+    frame = speed_frame.assign(
+        torch_streaming_ms=6.0, torch_batch_bsd_ms=2.0, torch_bp_ms=float("nan")
+    )
+    figure = figures.plot_speed(frame, figures.FittedFigure())
+    upper, lower = figure.axes
+    assert upper.lines[0].get_ydata()[0] == frame["ns_per_event"].iloc[0]
+    assert len(lower.patches) == 3
+    with pytest.raises(ValueError, match="limit_ns_per_event"):
+        figures.plot_event_time(frame.drop(columns="limit_ns_per_event"))

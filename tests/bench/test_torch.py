@@ -1,0 +1,186 @@
+"""The PyTorch baselines: which Python runs them, and whether they do what they say."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bsd.equations import DISCRETE, InputError
+from bsd.networks import BidirectionalNetwork
+from bsd.runs.bench import torch_process
+from bsd.runs.bench.torch_process import (
+    TorchProcess,
+    find_torch_python,
+    network_constants,
+    write_data,
+)
+
+METHODS = ("bp", "batch_bsd", "feedback_alignment", "frozen", "streaming")
+
+
+def interpreter(path, code):
+    """A program that ends with an exit code, whatever it is asked to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\nexit {code}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No Python with PyTorch anywhere."""
+    monkeypatch.setattr(sys, "executable", interpreter(tmp_path / "own", 1))
+    monkeypatch.setattr(torch_process, "_SCRIPT", tmp_path / "runs" / "bench" / "script.py")
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.delenv("BSD_TORCH_PYTHON", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_torch_there_is_none(nowhere):
+    assert find_torch_python() is None
+
+
+@pytest.mark.parametrize(
+    "place", [".venv-torch/bin/python", "path/python3.12", "pyenv/versions/3.11.9/bin/python"]
+)
+def test_torch_is_found(place, nowhere):
+    found = find_torch_python() or interpreter(nowhere / place, 0)
+    assert find_torch_python() in (found, nowhere.joinpath(place).name)
+
+
+def test_a_named_python_comes_first(nowhere, monkeypatch):
+    interpreter(nowhere / ".venv-torch" / "bin" / "python", 0)
+    named = interpreter(nowhere / "named", 0)
+    monkeypatch.setenv("BSD_TORCH_PYTHON", named)
+    assert find_torch_python() == named
+    monkeypatch.setattr(sys, "executable", interpreter(nowhere / "running", 0))
+    assert find_torch_python() == sys.executable
+
+
+def test_a_named_python_without_torch_is_refused(nowhere, monkeypatch):
+    monkeypatch.setenv("BSD_TORCH_PYTHON", interpreter(nowhere / "named", 1))
+    with pytest.raises(InputError, match="BSD_TORCH_PYTHON"):
+        find_torch_python()
+
+
+def test_constants_are_those_of_the_discrete_set():
+    constants = network_constants(BidirectionalNetwork([9, 8, 3], DISCRETE))
+    assert constants["leak"] == pytest.approx(0.5)
+    assert constants["threshold"] == pytest.approx(0.6)
+    assert constants["layers"] == [9, 8, 3]
+    assert constants["steps"] == 10
+
+
+@pytest.fixture(scope="module")
+def request_(dataset, tmp_path_factory):
+    data = tmp_path_factory.mktemp("torch") / "data.npz"
+    write_data(dataset, data)
+    network = BidirectionalNetwork([9, 40, 40, 3], DISCRETE)
+    return {"data": str(data), "network": network_constants(network), "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def baselines(torch_python):
+    with TorchProcess(torch_python) as process:
+        yield process
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns(method, baselines, request_):
+    said = []
+    disturbances = [["noise", 0.0], ["occlusion", 1.0], ["spike_loss", 1.0], ["weight_noise", 0.1]]
+    result = baselines.ask(
+        {
+            **request_, "task": "train", "method": method, "learning_rate": 1e-2, "epochs": 40,
+            "shift": 0, "perturbations": disturbances,
+        },
+        said.append,
+    )
+    assert len(said) == len(result["test_accuracy"]) == 40
+    assert result["test_accuracy"][-1] > 0.8  # chance is 1/3
+    perturbed = {kind: right for kind, _, right in result["perturbed"]}
+    assert perturbed["noise"] > 0.8
+    assert perturbed["occlusion"] < 0.5 and perturbed["spike_loss"] == 0
+
+
+def test_search_takes_the_best_rate(baselines, request_):
+    result = baselines.ask(
+        {
+            **request_, "task": "search", "method": "bp", "grid": [1e-7, 1e-2], "epochs": 20,
+            "shift": 1, "validation": 6,
+        }
+    )
+    found = result["validation_accuracy"]
+    assert result["learning_rate"] == float(max(found, key=found.get))
+
+
+@pytest.mark.parametrize("method", ["streaming", "batch_bsd", "bp"])
+def test_speed_is_measured(method, baselines, request_):
+    answer = baselines.ask({**request_, "task": "speed", "method": method, "trials": 5})
+    assert answer["ms_per_trial"] > 0
+
+
+def test_a_failure_is_said(torch_python, request_):
+    with TorchProcess(torch_python) as process:
+        with pytest.raises(RuntimeError, match="KeyError"):
+            process.ask({"task": "train"})
+
+
+STREAM = """
+import sys
+import numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+import torch_baselines as baselines
+case = np.load(sys.argv[2], allow_pickle=False)
+import json
+network = baselines.Streaming(json.loads(str(case["constants"])), 0)
+for side, name in (("forward_weights", "W"), ("backward_weights", "Theta")):
+    weights = getattr(network, side)
+    for i in range(len(weights)):
+        weights[i] = torch.from_numpy(case[f"{name}{i}"].astype("float32"))
+counts = [
+    network.trial(torch.from_numpy(s), torch.from_numpy(c)).numpy()
+    for s, c in zip(case["stimulus"], case["concept"])
+]
+np.savez(sys.argv[3], counts=counts,
+         **{f"W{i}": w.numpy() for i, w in enumerate(network.forward_weights)},
+         **{f"Theta{i}": w.numpy() for i, w in enumerate(network.backward_weights)})
+"""
+
+
+def test_streaming_in_torch_is_the_rule_of_the_network(
+    torch_python, watched, firing, trial_table, tmp_path
+):
+    """The same spikes in, the same output spikes and weights after eight trials."""
+    import json
+
+    table = trial_table(8)
+    before = firing().weights()
+    simulation, recording, _, outputs = watched(table)
+    network = simulation.network
+    steps = network.parameters.timing.steps
+    rasters = {}
+    for population in network.layout.afferents:
+        raster = np.zeros((len(table), steps, population.size), dtype=np.float32)
+        own = recording.spikes[recording.spikes["population"] == population.name]
+        raster[own["trial"], np.rint(own["t_ms"]).astype(int), own["cell"]] = 1
+        rasters[population.name] = raster
+    case, answer = tmp_path / "case.npz", tmp_path / "answer.npz"
+    np.savez(
+        case, constants=json.dumps(network_constants(network)), stimulus=rasters["S"],
+        concept=rasters["C"], **before,
+    )
+    subprocess.run(
+        [torch_python, "-c", STREAM, str(torch_process._SCRIPT.parent), str(case), str(answer)],
+        check=True,
+    )
+    theirs = np.load(answer)
+    top = network.layout.population(f"F{network.layout.depth + 1}")
+    np.testing.assert_allclose(theirs["counts"], outputs["trial_cells.n_s"][:, top.cells])
+    for name, ours in simulation.weights().items():
+        change = np.linalg.norm(ours - before[name])
+        assert change > 1e-3
+        assert np.linalg.norm(theirs[name] - ours) < 1e-4 * change, name
