@@ -652,6 +652,46 @@ def plot_speed(speed, figure=None):
 
 
 @_styled
+def plot_cohorts(cohorts, ax=None):
+    """Training trials per second of cohorts, beside one network on one core.
+
+    Parameters
+    ----------
+    cohorts : pandas.DataFrame
+        ``width, device, replicas, trials_per_s``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(cohorts, ["width", "device", "replicas", "trials_per_s"], "cohorts")
+    ax = _axes(ax, 3.8)
+    most = cohorts["replicas"].max()
+    widths = cohorts.groupby("width")
+    for color, (width, own) in zip(_layer_colors(len(widths)), widths, strict=True):
+        on_gpu = own[own["device"] == "cuda"].sort_values("replicas")
+        ax.plot(
+            on_gpu["replicas"], on_gpu["trials_per_s"], "o-", color=color, ms=4, lw=1.4,
+            label=f"width {width}, GPU",
+        )
+        for rate in own.loc[own["device"] == "cpp", "trials_per_s"]:
+            ax.plot([1, most], [rate, rate], ls=":", color=color, lw=1.2,
+                    label=f"width {width}, one core")
+    ax.set(
+        xscale="log", yscale="log", xlabel="replicas in one network",
+        ylabel="training trials per second, all replicas",
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+@_styled
 def plot_accuracy_curves(accuracy, ax=None):
     """Test accuracy by epoch, one line per method, mean and range over seeds.
 

@@ -2,9 +2,12 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+
+from bsd.networks import BidirectionalNetwork
 
 __all__ = ["Chunk", "MeteredSimulator", "count_events", "learning_populations"]
 
@@ -106,8 +109,7 @@ class Chunk:
     create_s : float
         Reading inputs and creating the network.
     n_trials : int
-    events : DataFrame
-        See `count_events`.
+    network : BidirectionalNetwork
     inputs, outputs : dict of str to ndarray
     """
 
@@ -115,9 +117,14 @@ class Chunk:
     wall_s: float
     create_s: float
     n_trials: int
-    events: pd.DataFrame
+    network: BidirectionalNetwork
     inputs: dict
     outputs: dict
+
+    @cached_property
+    def events(self):
+        """See `count_events`."""
+        return count_events(self.network, self.inputs, self.outputs, self.n_trials)
 
 
 class MeteredSimulator:
@@ -153,7 +160,7 @@ class MeteredSimulator:
             wall_s=wall_s,
             create_s=self.simulator.create_s,
             n_trials=n_trials,
-            events=count_events(self.simulator.network, inputs, outputs, n_trials),
+            network=self.simulator.network,
             inputs=inputs,
             outputs=dict(outputs),
         )

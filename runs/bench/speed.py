@@ -18,9 +18,19 @@ from bsd.runs.bench.limit import measure_limit
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.data import DataSet, load
 from bsd.runs.engine import Simulation
-from bsd.runs.engine.cpp import CppSimulator
+from bsd.runs.engine.devices import simulator
+from bsd.runs.experiments.run import MAX_STIMULI
 
-__all__ = ["LAYERS", "Case", "complete_cases", "measure_speed", "parse_layers", "summary"]
+__all__ = [
+    "LAYERS",
+    "Case",
+    "cohort_cases",
+    "complete_cases",
+    "measure_cohorts",
+    "measure_speed",
+    "parse_layers",
+    "summary",
+]
 
 #: The network of the headline numbers.
 LAYERS = (784, 512, 512, 10)
@@ -40,12 +50,16 @@ class Case:
         Stimulus, hidden widths, concepts.
     projection : {'dense', 'synapses'}
     sweep : str
-        What varies: 'network', 'width', 'depth' or 'synapses'.
+        What varies: 'network', 'width', 'depth', 'synapses' or 'replicas'.
+    replicas : int
+    device : {'cpp', 'cuda'}
     """
 
     layers: tuple
     projection: str = "dense"
     sweep: str = "network"
+    replicas: int = 1
+    device: str = "cpp"
 
     @property
     def name(self):
@@ -159,12 +173,13 @@ class _Bench:
         self.case = case
         self.dataset = stimuli(case.layers)
         self.network = BidirectionalNetwork(
-            case.layers, PARAMETERS, projection=case.projection, capacity=capacity
+            case.layers, PARAMETERS, projection=case.projection, capacity=capacity,
+            replicas=case.replicas,
         )
-        self.simulation = Simulation(self.network, self.dataset, "cpp", SEED, progress)
+        self.simulation = Simulation(self.network, self.dataset, case.device, SEED, progress)
         self.compile_s = self.simulation.simulator.build_s
         start = time.perf_counter()
-        CppSimulator(self.network)
+        simulator(self.network, case.device)
         self.compile_cached_s = time.perf_counter() - start
         self.meter = self.simulation.simulator = MeteredSimulator(self.simulation.simulator)
         self.generator = np.random.default_rng(SEED)
@@ -199,16 +214,18 @@ class _Bench:
     def time(self, n, phase):
         """Run and keep what the table needs of `n` trials."""
         chunk = self.run(n, phase)
-        self.chunks[phase].append(
-            {
-                "ms": 1e3 * chunk.loop_s / n,
+        times = {
+            "ms": 1e3 * chunk.loop_s / n,
+            "create_s": chunk.create_s,
+            "rest_s": chunk.wall_s - chunk.loop_s - chunk.create_s,
+        }
+        if self.case.replicas == 1:
+            times |= {
                 "ns": 1e9 * chunk.loop_s / chunk.events.to_numpy().sum(),
                 "events": chunk.events.to_numpy().sum() / n,
                 "updates": chunk.events["updates"].sum() / n,
-                "create_s": chunk.create_s,
-                "rest_s": chunk.wall_s - chunk.loop_s - chunk.create_s,
             }
-        )
+        self.chunks[phase].append(times)
 
     def median(self, phase, what):
         return float(np.median([chunk[what] for chunk in self.chunks[phase]]))
@@ -334,6 +351,84 @@ def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress
     frame["bytes_per_synapse"] = 2**20 * (frame["small_mb"] - smallest["small_mb"]) / more
     frame["of_limit"] = frame["ns_per_event"] / frame["limit_ns_per_event"]
     return frame.drop(columns="small_mb")
+
+
+def cohort_cases():
+    """Networks for a GPU: many replicas of narrow ones to few of wide ones, and a single one of
+    each width in C++."""
+    first, last = LAYERS[0], LAYERS[-1]
+    replicas = {512: (1, 4, 16, 64, 256), 1024: (1, 16, 64), 2048: (1, 16), 4096: (1, 4)}
+    cases = []
+    for width, numbers in replicas.items():
+        layers = (first, width, width, last)
+        cases.append(Case(layers, sweep="replicas"))
+        cases += [Case(layers, sweep="replicas", replicas=n, device="cuda") for n in numbers]
+    return cases
+
+
+def measure_cohorts(cases, *, n_trials=1000, rounds=3, progress=None):
+    """Measure cohorts on a GPU, beside one network of the same width on one core.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        The first of each width is the one that the others are compared with.
+    n_trials : int
+        Trials of a chunk at most; large cohorts take fewer, as their stimuli need memory.
+    rounds : int
+    progress : callable, optional
+        See `measure_speed`.
+
+    Yields
+    ------
+    dict
+        One row per case. ``ms_per_training_trial`` and ``ms_per_test_trial`` are of all replicas
+        together, ``trials_per_s`` counts the training trials of each;
+        ``kernels_per_step`` and ``copies_per_step`` are launches and copies between device and
+        host in a time step, ``device_mb`` the GPU's memory in use, ``speedup`` the trials per
+        second over those of the first case of the width.
+    """
+    progress = progress or (lambda *_: None)
+    reference = {}
+    with _empty_cache():
+        for case in cases:
+            label = f"{case.name} x {case.replicas} {case.device}"
+            chunk = int(np.clip(MAX_STIMULI // (case.replicas * case.layers[0]), 20, n_trials))
+
+            def report(*event, label=label):
+                progress(label, *event, "")
+
+            bench = _Bench(case, chunk, report)
+            bench.run(min(N_REPLAYED, chunk), "train")
+            for done in range(rounds):
+                bench.time(chunk, "train")
+                bench.time(chunk, "test")
+                report("run", 2 * chunk * (done + 1), 2 * chunk * rounds)
+            ms = bench.median("train", "ms")
+            per_s = 1e3 * case.replicas / ms
+            reference.setdefault(case.layers, per_s)
+            device = bench.meter.simulator
+            launches = getattr(device, "manifest", {}).get("launches", {})
+            yield {
+                "network": case.name,
+                "width": case.layers[1],
+                "device": case.device,
+                "replicas": case.replicas,
+                "synapses": bench.network.layout.n_synapses,
+                "steps": PARAMETERS.timing.steps,
+                "compile_s": bench.compile_s,
+                "create_s": bench.median("train", "create_s"),
+                "chunk_trials": chunk,
+                "chunk_rest_s": bench.median("train", "rest_s"),
+                "ms_per_training_trial": ms,
+                "ms_per_test_trial": bench.median("test", "ms"),
+                "trials_per_s": per_s,
+                "speedup": per_s / reference[case.layers],
+                "peak_mb": bench.peak_mb,
+                "device_mb": getattr(device, "device_mb", None),
+                "kernels_per_step": launches.get("kernels_per_step"),
+                "copies_per_step": launches.get("copies_per_step"),
+            }
 
 
 def summary(frame):

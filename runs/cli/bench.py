@@ -43,7 +43,7 @@ def speed(
         str | None,
         typer.Option(help="This network only: hidden widths 512,512, or whole 784-512-512-10."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpp")] = "cpp",
+    device: Annotated[str, typer.Option(help="cpp, or cuda: cohorts on a GPU")] = "cpp",
     out: Out = None,
     as_json: Json = False,
 ):
@@ -51,8 +51,13 @@ def speed(
     from bsd.runs.bench.speed import Case, complete_cases, measure_speed, parse_layers, summary
     from bsd.runs.cli.progress import RunProgress
 
-    if device != "cpp":
-        raise InputError(f"--device {device}: use --device cpp.")
+    if device not in ("cpp", "cuda"):
+        raise InputError(f"--device {device}: use --device cpp or cuda.")
+    if device == "cuda":
+        if layers is not None:
+            raise InputError("--layers: a GPU is measured at fixed widths, leave it out.")
+        _cohorts(out or Path("results") / "bench-speed-cuda", as_json)
+        return
     if layers is None:
         cases = complete_cases()
     else:
@@ -69,6 +74,79 @@ def speed(
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:
         print(json.dumps(numbers))
+
+
+def _cohorts(out, as_json):
+    """Every row is kept as it comes: a machine with a GPU may be lent for a short time."""
+    import pandas as pd
+
+    from bsd.analysis.figures import plot_cohorts
+    from bsd.runs.bench.speed import cohort_cases, measure_cohorts
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.engine.cuda import check_machine
+
+    check_machine()
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with RunProgress(console) as progress:
+        for row in measure_cohorts(cohort_cases(), progress=progress.update):
+            rows.append(row)
+            pd.DataFrame(rows).to_csv(out / "cohorts.csv", index=False)
+    frame = pd.DataFrame(rows)
+    plot_cohorts(frame).figure.savefig(out / "cohorts.png", dpi=150)
+    _print_table(cohort_table(frame))
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        known = frame.astype(object).where(frame.notna(), None)
+        print(json.dumps({"rows": known.to_dict("records")}))
+
+
+def cohort_table(frame):
+    """The table of `bsd bench speed --device cuda`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of `bsd.runs.bench.speed.measure_cohorts`.
+
+    Returns
+    -------
+    rich.table.Table
+    """
+    columns = [
+        ("network", "network", "{}"),
+        ("device", "device", "{}"),
+        ("replicas", "replicas", "{}"),
+        ("syn. M", "synapses", "{:.2f}"),
+        ("build s", "compile_s", "{:.1f}"),
+        ("create s", "create_s", "{:.2f}"),
+        ("train ms", "ms_per_training_trial", "{:.3f}"),
+        ("test ms", "ms_per_test_trial", "{:.3f}"),
+        ("trials / s", "trials_per_s", "{:.0f}"),
+        ("/ one core", "speedup", "{:.1f}"),
+        ("GPU MB", "device_mb", "{:.0f}"),
+        ("kernels / step", "kernels_per_step", "{:.0f}"),
+        ("copies / step", "copies_per_step", "{:.0f}"),
+    ]
+    table = Table(
+        title=f"cohorts, {frame['steps'].iloc[0]} steps per trial; one core: the first row of each "
+        "width",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    return _filled(table, columns, frame.assign(synapses=frame["synapses"] / 1e6))
+
+
+def _filled(table, columns, frame):
+    for heading, name, _ in columns:
+        text = name in ("network", "projection", "device")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=text)
+    known = frame.astype(object).where(frame.notna(), None)
+    for row in known.to_dict("records"):
+        table.add_row(
+            *("" if row[name] is None else form.format(row[name]) for _, name, form in columns)
+        )
+    return table
 
 
 def _save_speed(frame, numbers, out):
@@ -117,17 +195,10 @@ def speed_table(frame):
         ("peak MB", "peak_mb", "{:.0f}"),
         ("bytes / syn.", "bytes_per_synapse", "{:.1f}"),
     ]
-    for heading, name, _ in columns:
-        text = name in ("network", "projection")
-        table.add_column(heading, justify="left" if text else "right", no_wrap=text)
     shown = frame.assign(
         synapses=frame["synapses"] / 1e6, events_per_trial=frame["events_per_trial"] / 1e6
     )
-    for row in shown.to_dict("records"):
-        table.add_row(
-            *("" if row[name] != row[name] else form.format(row[name]) for _, name, form in columns)
-        )
-    return table
+    return _filled(table, columns, shown)
 
 
 def _print_torch(numbers):

@@ -25,7 +25,7 @@ from bsd.runs.engine.standalone import (
     write_project,
 )
 
-__all__ = ["CudaSimulator", "check_compute_capability", "generate", "make"]
+__all__ = ["CudaSimulator", "check_compute_capability", "check_machine", "generate", "make"]
 
 #: No fast-math: with its approximate division floor(x/y) can miss a whole number, and with it the
 #: time step within a trial.
@@ -155,6 +155,26 @@ def gpu():
             f"driver, or set CUDA_HOME to a toolkit of CUDA {newest}."
         )
     return capability
+
+
+def check_machine():
+    """Look for all that a simulation needs, before anything is compiled.
+
+    Returns
+    -------
+    curand : str or None
+        See `curand_home`.
+    compute_capability : str
+        See `gpu`.
+
+    Raises
+    ------
+    InputError
+        If brian2cuda, a compiler, cuRAND, a driver or a GPU is missing.
+    """
+    brian2cuda_module()
+    cpp.compiler()
+    return curand_home(), gpu()
 
 
 def check_compute_capability(text):
@@ -477,11 +497,7 @@ class CudaSimulator(StandaloneSimulator):
     device = "cuda_standalone"
 
     def __init__(self, network, progress=None):
-        # everything is looked for before anything is compiled
-        brian2cuda_module()
-        cpp.compiler()
-        self._curand = curand_home()
-        self._compute_capability = gpu()
+        self._curand, self._compute_capability = check_machine()
         self.device_mb = 0.0
         super().__init__(network, progress)
         counted = self.manifest["launches"]

@@ -1,7 +1,9 @@
 """`bsd bench speed`: keys, table, figure, and what it says without PyTorch."""
 
 import json
+import shutil
 
+import pandas as pd
 import pytest
 
 from bsd.analysis import figures
@@ -75,6 +77,44 @@ def test_without_layers_everything_is_measured(measured, bsd, tmp_path):
     widths = {(784, w, w, 10) for w in (128, 256, 512, 1024, 2048, 4096)}
     depths = {(784, *[512] * d, 10) for d in range(1, 7)}
     assert widths | depths <= dense and len(dense) == len(cases) - 1
+
+
+def test_cohorts_count_the_trials_of_all_replicas(tmp_path):
+    layers = (9, 8, 8, 3)
+    cases = [speed.Case(layers, device="runtime"), speed.Case(layers, replicas=3, device="runtime")]
+    one, three = speed.measure_cohorts(cases, n_trials=20, rounds=1)
+    assert three["synapses"] == 3 * one["synapses"]
+    for row in (one, three):
+        assert row["trials_per_s"] == pytest.approx(
+            1e3 * row["replicas"] / row["ms_per_training_trial"]
+        )
+    assert one["speedup"] == 1
+    assert three["speedup"] == pytest.approx(three["trials_per_s"] / one["trials_per_s"])
+    frame = pd.DataFrame([one | {"device": "cpp"}, three | {"device": "cuda"}])
+    ax = figures.plot_cohorts(frame)
+    assert [line.get_ydata()[0] for line in ax.lines] == [
+        three["trials_per_s"], one["trials_per_s"]
+    ]
+    with pytest.raises(ValueError, match="trials_per_s"):
+        figures.plot_cohorts(frame.drop(columns="trials_per_s"))
+
+
+def test_every_cohort_is_compared_with_one_network_on_one_core():
+    cases = speed.cohort_cases()
+    seen = set()
+    for case in cases:
+        assert case.device == "cpp" or case.layers in seen
+        seen.add(case.layers)
+    at_512 = {c.replicas for c in cases if c.layers[1] == 512 and c.device == "cuda"}
+    assert at_512 == {1, 4, 16, 64, 256}
+    assert {layers[1] for layers in seen} == {512, 1024, 2048, 4096}
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+def test_cohorts_need_a_gpu(bsd, tmp_path):
+    code, _, err = bsd("bench", "speed", "--device", "cuda", "--out", tmp_path / "out")
+    assert code == 2 and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("layers", ["512,x", "784-10", "0,5", "", "784-512--10"])
