@@ -288,7 +288,7 @@ def export(
     if seed < 0:
         raise InputError(f"--seed {seed}: give a whole number that is not negative.")
     if device not in ("cpp", "cuda"):
-        raise InputError(f"--device {device}: export writes C++ or CUDA, use cpp or cuda.")
+        raise InputError(f"--device {device}: use --device cpp or --device cuda.")
     if (device == "cuda") != (compute_capability is not None):
         raise InputError(
             "--compute-capability says what GPU --device cuda is for, such as 9.0 (H100, H200): "

@@ -301,3 +301,21 @@ def test_export_refuses_what_no_memory_holds(refused, out):
 def test_bad_option_of_export(refused, out, option, value, says):
     refused("export", "demo", "--out", out, f"{option}={value}", says=says)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (("--device", "cuda"), "--compute-capability"),
+        (("--compute-capability", "9.0"), "give both or neither"),
+        (("--device", "cuda", "--compute-capability", "90"), "for example 9.0"),
+    ],
+)
+def test_export_for_a_gpu_needs_its_compute_capability(refused, out, options, says):
+    refused("export", "demo", "--out", out, *options, says=says)
+    assert not out.exists()
+
+
+def test_report_of_an_exported_project_that_has_not_run(refused, tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    refused("report", tmp_path, says="make run")

@@ -476,6 +476,30 @@ def test_missing_driver_or_gpu(
         Simulation(*network_and_data, "cuda")
 
 
+@needs_compiler
+@pytest.mark.parametrize("count, driver", [(1, 13000), (0, 13000), (1, 12090)])
+def test_driver_is_asked(monkeypatch, fake_nvcc, tmp_path, count, driver):
+    """A driver of one GPU of compute capability 9.0, or of none, or too old."""
+    source = tmp_path / "driver.cpp"
+    source.write_text(f"""
+        extern "C" int cuInit(unsigned) {{ return 0; }}
+        extern "C" int cuDeviceGetCount(int *n) {{ *n = {count}; return 0; }}
+        extern "C" int cuDriverGetVersion(int *n) {{ *n = {driver}; return 0; }}
+        extern "C" int cuDeviceGetAttribute(int *n, int what, int device)
+        {{
+            *n = what == 75 ? 9 : 0;
+            return what != 75 && what != 76 || device != 0;
+        }}
+    """)
+    subprocess.run(["g++", "-shared", "-fPIC", source, "-o", tmp_path / "libcuda.so.1"], check=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    if count and driver == 13000:
+        assert cuda.gpu() == "9.0"
+    else:
+        with pytest.raises(InputError, match="finds no GPU" if not count else "CUDA 12"):
+            cuda.gpu()
+
+
 def test_compute_capability_is_checked(small_network, dataset, trial_table, tmp_path):
     for text in ("90", "sm_90", "3.5", ""):
         with pytest.raises(InputError, match="9.0"):
