@@ -200,7 +200,7 @@ def _save_learning(curves, found, out):
 
 def _print_learning(chosen, found):
     table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}")
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     for heading in ("test %", "SD", "training %", "trials to 95 %", "learning rate"):
         table.add_column(heading, justify="right")
 
@@ -216,4 +216,4 @@ def _print_learning(chosen, found):
             shown(found["trials_to_95"][method], "{:,.0f}"),
             shown(found["learning_rate"][method]),
         )
-    Console().print(table)
+    _print_table(table)
