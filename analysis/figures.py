@@ -549,7 +549,8 @@ def plot_event_time(speed, ax=None):
     Parameters
     ----------
     speed : pandas.DataFrame
-        ``projection, synapses, ns_per_event, limit_ns_per_event``, one row per network.
+        ``sweep, projection, synapses, ns_per_event, limit_ns_per_event``, one row per network;
+        those of the sweep ``depth`` stand beside the line.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -561,25 +562,31 @@ def plot_event_time(speed, ax=None):
     ValueError
         If a column is missing.
     """
-    columns = ["projection", "synapses", "ns_per_event", "limit_ns_per_event"]
+    columns = ["sweep", "projection", "synapses", "ns_per_event", "limit_ns_per_event"]
     require_columns(speed, columns, "speed")
     ax = _axes(ax, 3.8)
+    deep = speed["sweep"] == "depth"
+    two_layers = speed[~deep].sort_values("synapses")
     for projection, color in (("dense", "#0072B2"), ("synapses", "#D55E00")):
-        own = speed[speed["projection"] == projection].sort_values("synapses")
+        own = two_layers[two_layers["projection"] == projection]
         if len(own):
             ax.plot(
                 own["synapses"], own["ns_per_event"], "o-", color=color, ms=4.5, lw=1.3,
-                label=f"bsd, {projection}",
+                label=projection,
             )
-    limit = speed.sort_values("synapses")
+    if deep.any():
+        ax.plot(
+            speed["synapses"][deep], speed["ns_per_event"][deep], "D", mfc="none", color="#0072B2",
+            ms=4.5, label="other depths",
+        )
     ax.plot(
-        limit["synapses"], limit["limit_ns_per_event"], "s--", color="#6B6B6B", ms=3.5, lw=1.1,
-        label="bare loop over the same rows",
+        two_layers["synapses"], two_layers["limit_ns_per_event"], "s--", color="#6B6B6B", ms=3.5,
+        lw=1.1, label="bare loop",
     )
     ax.set(
         xscale="log", yscale="log", xlabel="plastic synapses", ylabel="time per event (ns)",
     )
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1)
     return ax
 
 

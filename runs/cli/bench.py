@@ -184,13 +184,13 @@ def speed_table(frame):
         ("syn. M", "synapses", "{:.2f}"),
         ("build s", "compile_s", "{:.1f}"),
         ("cached s", "compile_cached_s", "{:.2f}"),
-        ("create s", "create_s", "{:.3f}"),
-        ("create s / M", "create_s_per_million", "{:.3f}"),
-        ("train ms", "ms_per_training_trial", "{:.3f}"),
-        ("test ms", "ms_per_test_trial", "{:.3f}"),
-        ("events M", "events_per_trial", "{:.2f}"),
-        ("event ns", "ns_per_event", "{:.3f}"),
-        ("limit ns", "limit_ns_per_event", "{:.3f}"),
+        ("create s", "create_s", "{:.3g}"),
+        ("s / M", "create_s_per_million", "{:.2g}"),
+        ("train ms", "ms_per_training_trial", "{:.3g}"),
+        ("test ms", "ms_per_test_trial", "{:.3g}"),
+        ("events M", "events_per_trial", "{:.3g}"),
+        ("event ns", "ns_per_event", "{:.3g}"),
+        ("limit ns", "limit_ns_per_event", "{:.3g}"),
         ("event / limit", "of_limit", "{:.1f}"),
         ("peak MB", "peak_mb", "{:.0f}"),
         ("bytes / syn.", "bytes_per_synapse", "{:.1f}"),
@@ -271,7 +271,7 @@ def _save_learning(curves, found, out):
 
 def _print_learning(chosen, found):
     table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}")
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     for heading in ("test %", "SD", "training %", "trials to 95 %", "learning rate"):
         table.add_column(heading, justify="right")
 
@@ -287,4 +287,4 @@ def _print_learning(chosen, found):
             shown(found["trials_to_95"][method], "{:,.0f}"),
             shown(found["learning_rate"][method]),
         )
-    Console().print(table)
+    _print_table(table)

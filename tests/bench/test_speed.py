@@ -25,6 +25,11 @@ def test_every_number_is_measured(speed_frame):
     assert row["steps"] == 8
 
 
+def test_memory_is_that_of_the_simulation_alone(speed_frame):
+    """Not that of the Python process, which takes several hundred MB."""
+    assert 1 < speed_frame["peak_mb"].iloc[0] < 100
+
+
 def test_numbers_without_torch(speed_frame):
     numbers = json.loads(json.dumps(speed.summary(speed_frame)))
     assert KEYS <= numbers.keys()
