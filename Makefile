@@ -9,6 +9,8 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_CUDA := $(VENV)/.installed-cuda
 # PyTorch is not to be had for every Python that runs bsd, so it has an environment of its own.
 TORCH_VENV := .venv-torch
+TORCH := torch==2.13.0
+# Builds without CUDA, which are small; the usual index is the second choice.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # Name an interpreter with `make PYTHON=/path/to/python3.12`; the first that fits is taken.
 PYTHON ?=
@@ -78,8 +80,9 @@ torch:
 		"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || continue; \
 		rm -rf $(TORCH_VENV); \
 		"$$python" -m venv $(TORCH_VENV); \
-		if $(TORCH_VENV)/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) \
-			torch numpy && $(TORCH_VENV)/bin/python -c "import torch, numpy"; \
+		install="$(TORCH_VENV)/bin/python -m pip install --quiet $(TORCH) numpy"; \
+		if { $$install --retries 0 --timeout 15 --index-url $(TORCH_INDEX) 2>/dev/null || $$install; } \
+			&& $(TORCH_VENV)/bin/python -c "import torch, numpy"; \
 		then echo "$(TORCH_VENV): PyTorch for bsd bench"; exit 0; fi; \
 	done; \
 	rm -rf $(TORCH_VENV); \
