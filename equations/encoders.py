@@ -62,7 +62,7 @@ RELAY = "relayed_post += gate_post"
 #: are learn, record, gate of the concept relay, gate of the stimulus relay, draw, once for each
 #: replica.
 START_AFFERENT_TRIAL = """
-finished = stop_simulation(int(timestep(t, trial_duration) >= n_trials))
+finished = trials_over(timestep(t, trial_duration), n_trials)
 draw = int(control(t, n_control*replica + 4))
 learn = control(t, n_control*replica)
 recording = control(t, n_control*replica + 1)

@@ -28,7 +28,7 @@ from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
 from bsd.networks.layout import Layout
 from bsd.networks.schedule import SCHEDULE
-from bsd.networks.stopping import stop_simulation
+from bsd.networks.trial_count import trials_over
 from bsd.networks.trial_record import TrialRecord
 
 __all__ = ["CONTROL_COLUMNS", "STRUCTURAL", "BidirectionalNetwork", "BrianObjects"]
@@ -366,7 +366,7 @@ class BidirectionalNetwork:
             "control": objects.control,
             "n_control": len(CONTROL_COLUMNS),
             "hash_uniform": hash_uniform,
-            "stop_simulation": stop_simulation,
+            "trials_over": trials_over,
             "trial_duration": timing.duration,
             "step_duration": timing.dt,
             "steps_per_trial": timing.steps,
@@ -626,14 +626,16 @@ class BidirectionalNetwork:
         relay.pre.order = 2
 
     def _create_learning(self, objects):
-        eqs, at_tick = self.equations, {"dt": self.parameters.timing.duration}
+        eqs, layout, at_tick = self.equations, self.layout, {"dt": self.parameters.timing.duration}
         pool = eqs["POOL_CELLS"]
         if self.parameters.learning.top_rule == "softmax":
             pool += eqs["POOL_CELLS_SOFTMAX"]
         pooling = objects.add(
             Synapses(objects.cells, objects.normaliser, pool, name="pooling", **at_tick)
         )
-        pooling.connect(j="population_pre")
+        # neighbours belong to other populations, as in `memory_pairs`
+        order = np.argsort(layout.per_cell(lambda p: np.arange(p.size), int), kind="stable")
+        pooling.connect(i=order, j=layout.per_cell(lambda p: p.index, int)[order])
         _sum_at(pooling, "pool")
         pattern = objects.add(
             Synapses(

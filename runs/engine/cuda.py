@@ -229,6 +229,8 @@ def generate(network, directory, compute_capability):
     }
     directory = Path(directory)
     trials = []
+    per_trial = float(network.parameters.timing.duration)
+    report = f'std::cout << "progress " << completed*duration/{per_trial!r} << std::endl;'
 
     def prepare(device, objects):
         trials.append(device.get_array_name(objects.afferents.variables["n_trials"]))
@@ -239,7 +241,7 @@ def generate(network, directory, compute_capability):
             preferences(**{backend + name: value for name, value in chosen.items()}),
             _double_literals(),
         ):
-            manifest = write_project(network, directory, "cuda_standalone", prepare)
+            manifest = write_project(network, directory, "cuda_standalone", prepare, report)
     finally:
         tools.reset_cuda_installation()
         tools.reset_gpu_selection()
@@ -279,7 +281,7 @@ def _double_literals():
 def _correct(directory, timing, n_trials):
     """Correct what brian2cuda 1.0b1 writes; each text must be found as often as is said."""
     sources = sorted(directory.glob("code_objects/*.cu"))
-    # a kernel cannot end the run after the last trial of the chunk, see bsd.networks.stopping
+    # a kernel cannot end the run after the last trial of the chunk, see bsd.networks.trial_count
     end = f"{n_trials}[0]*{float(timing.duration)!r} + {float(timing.dt)!r}"
     _replace(
         [directory / "main.cu"],

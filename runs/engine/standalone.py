@@ -34,8 +34,6 @@ __all__ = [
     "write_project",
 ]
 
-#: Printed by a running program: simulated seconds.
-PROGRESS = 'std::cout << "progress " << completed*duration << std::endl;'
 
 
 def cache_directory():
@@ -89,7 +87,7 @@ def preferences(**chosen):
             prefs[name] = value
 
 
-def write_project(network, directory, device_name, prepare=None):
+def write_project(network, directory, device_name, prepare=None, report=None):
     """Write the project of a network on a standalone device, without compiling it.
 
     Parameters
@@ -101,6 +99,9 @@ def write_project(network, directory, device_name, prepare=None):
         Brian2's name of the device.
     prepare : callable, optional
         Called as ``prepare(device, objects)`` before the project is written.
+    report : str, optional
+        C++ statement that prints the progress of the program, twice a second; without it the
+        program has to print it by itself.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def write_project(network, directory, device_name, prepare=None):
         device.apply_run_args()
         brian_network.run(
             network.parameters.timing.duration * (network.capacity + 1),
-            report=PROGRESS,
+            report=report,
             report_period=0.5 * brian2.second,
             namespace={},
         )
@@ -278,7 +279,7 @@ class StandaloneSimulator:
                     self.create_s = self.create_s or time.perf_counter() - start
                     self.peak_mb = max(self.peak_mb, _high_water_mb(process.pid))
                     if progress:
-                        progress(float(value) / float(self.network.parameters.timing.duration))
+                        progress(float(value))
                 else:
                     self._hear(word, value)
             code = process.wait()

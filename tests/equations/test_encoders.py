@@ -18,7 +18,7 @@ from scipy import stats
 
 from bsd.equations import encoders
 from bsd.equations.randomness import hash_uniform, stream_keys
-from bsd.networks.stopping import stop_simulation
+from bsd.networks.trial_count import trials_over
 
 
 def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, first_draw=0):
@@ -47,7 +47,7 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
             "steps_per_trial": steps,
             "n_control": 5,
             "hash_uniform": hash_uniform,
-            "stop_simulation": stop_simulation,
+            "trials_over": trials_over,
         },
     )
     group.run_regularly(encoders.START_AFFERENT_TRIAL, dt=duration, when="start", order=0)
