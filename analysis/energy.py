@@ -22,10 +22,10 @@ def energy_per_trial(counts, trials, memory_slots=16):
     """Spikes, operations and energy of both pathways in each trial, beside a dense network.
 
     A spike reaches all cells of the next layer of its pathway, and the apical dendrite of the
-    partner of its cell; those of the last layer reach none. The stimulus belongs to the forward, the concept to the backward
-    pathway. In a trial with plasticity (``learn`` above 0) each plastic synapse multiplies and
-    adds once, which is an upper bound, as synapses of silent cells do not change; and each cell
-    multiplies and adds twice per memory interneuron.
+    partner of its cell; those of the last layer reach none. The stimulus belongs to the forward,
+    the concept to the backward pathway. In a trial with plasticity (``learn`` above 0) each
+    plastic synapse multiplies and adds once, which is an upper bound, as synapses of silent cells
+    do not change; and each cell multiplies and adds twice per memory interneuron.
 
     The dense network has the pathway's layers, with one value per cell. It multiplies and adds
     once per weight in inference; in training by backpropagation besides once for the gradients
@@ -55,6 +55,7 @@ def energy_per_trial(counts, trials, memory_slots=16):
 
     Examples
     --------
+    >>> import pandas as pd
     >>> counts = pd.DataFrame({
     ...     "trial": 0, "population": ["S", "F1", "F2", "C", "B1", "B0"],
     ...     "pathway": ["afferent", "forward", "forward", "afferent", "backward", "backward"],

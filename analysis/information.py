@@ -55,6 +55,7 @@ def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffl
     --------
     A cell that fires for one of two concepts:
 
+    >>> import pandas as pd
     >>> counts = pd.DataFrame({"trial": range(8), "population": "F1", "pathway": "forward",
     ...                        "layer": 1, "cell": 0, "spikes": [0, 2] * 4})
     >>> trials = pd.DataFrame({"trial": range(8), "concept": [0, 1] * 4})
