@@ -545,6 +545,7 @@ def binned_spikes(spikes, counts, bin_ms, trials=None, by=None):
         numbers = np.sort(part["trial"].to_numpy())
         shown = of_group.get(number, nothing)
         step = np.floor(shown["t_ms"].to_numpy() / bin_ms + _SLACK).astype(int)
+        step = np.minimum(step, n_bins - 1)
         binned = np.zeros((len(numbers), sizes[0], n_bins), dtype=int)
         row = np.searchsorted(numbers, shown["trial"].to_numpy())
         np.add.at(binned, (row, shown["cell"].to_numpy(dtype=int), step), 1)
@@ -564,7 +565,7 @@ def _sorted(frame):
 
 def _check_times(spikes, duration_ms):
     t_ms = spikes["t_ms"]
-    outside = (t_ms < 0) | (t_ms > duration_ms - _SLACK * duration_ms)
+    outside = (t_ms < 0) | (t_ms >= duration_ms)
     if outside.any():
         raise ValueError(
             f"a spike at {t_ms[outside].iloc[0]:g} ms is outside a trial of {duration_ms:g} ms"
