@@ -131,12 +131,11 @@ def plain(frame, columns, name):
         If a column is missing or has missing values.
     """
     require_columns(frame, columns, name)
-    frame = frame.reset_index(drop=True)
+    frame = _without_categories(frame.reset_index(drop=True))
     for column in columns:
         if frame[column].isna().any():
             raise ValueError(f"the frame '{name}' has missing values in '{column}': leave them out")
-    categorical = frame.select_dtypes("category").columns
-    return frame.astype({column: frame[column].cat.categories.dtype for column in categorical})
+    return frame
 
 
 def grouped_by(frame, trials=None, by=None):
@@ -175,7 +174,12 @@ def grouped_by(frame, trials=None, by=None):
             raise ValueError(
                 f"trial {unknown[0][0]} is not in the trial table: pass the table of this run"
             )
-        frame = with_trials(frame, trials, by)
+        frame = _without_categories(with_trials(frame, trials, by))
     require_columns(frame, by, "trials")
     replica = ["replica"] if "replica" in frame else []
     return frame, [*by, *replica, "population", "pathway", "layer"]
+
+
+def _without_categories(frame):
+    categorical = frame.select_dtypes("category").columns
+    return frame.astype({column: frame[column].cat.categories.dtype for column in categorical})

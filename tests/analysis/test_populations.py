@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from bsd.analysis import populations, spike_trains
 
 LABEL = {"population": "F1", "pathway": "forward", "layer": 1}
-rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1e3)).filter(lambda r: r.max() > 1e-3)
+rates = arrays(float, st.integers(2, 8), elements=st.floats(0, 1e3))
+rates = rates.filter(lambda r: r.max() > 1e-3)
 
 
 def cell_counts(matrix, **label):
