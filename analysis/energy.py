@@ -25,7 +25,7 @@ def energy_per_trial(counts, trials, memory_slots=16):
     partner of its cell; those of the last layer reach none. The stimulus belongs to the forward,
     the concept to the backward pathway. In a trial with plasticity (``learn`` above 0) each
     plastic synapse multiplies and adds once, which is an upper bound, as synapses of silent cells
-    do not change; and each cell multiplies and adds twice per memory interneuron.
+    do not change; and each cell of a hidden layer twice per memory interneuron.
 
     The dense network has the pathway's layers, with one value per cell. It multiplies and adds
     once per weight in inference; in training by backpropagation besides once for the gradients
@@ -39,7 +39,7 @@ def energy_per_trial(counts, trials, memory_slots=16):
     trials : pandas.DataFrame
         Trial table with ``learn`` (and ``phase``).
     memory_slots : int
-        Memory interneurons per population (``learning.memory_slots``).
+        Memory interneurons per hidden population (``learning.memory_slots``).
 
     Returns
     -------
@@ -89,7 +89,7 @@ def energy_per_trial(counts, trials, memory_slots=16):
     learns = counts["learn"] > 0
     weights = counts["n_cells"] * target
     first = pathway["stage"].transform("min") == counts["stage"]
-    memories = np.where(first, 0, 2 * memory_slots * counts["n_cells"])
+    memories = np.where(first | (target == 0), 0, 2 * memory_slots * counts["n_cells"])
     # The last populations project to no cell, and their partners, afferents, have no dendrites.
     counts["accumulates"] = counts["spikes"] * (target + (target > 0))
     counts["multiply_accumulates"] = np.where(learns, weights + memories, 0)

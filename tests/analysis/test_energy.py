@@ -38,7 +38,7 @@ def test_energy_by_hand():
 
     learned = table.loc[1, "backward"]
     assert learned["accumulates"] == 2 * 31 + 3 * 21 + 1 * 11
-    memories = 2 * 16 * (30 + 20 + 10)
+    memories = 2 * 16 * (30 + 20)  # the hidden layers'
     assert learned["multiply_accumulates"] == weights + memories
     assert learned["energy_nJ"] == pytest.approx(
         0.9e-3 * learned["accumulates"] + 4.6e-3 * (weights + memories)
