@@ -140,12 +140,12 @@ def test_fano_over_repeats_is_free_of_the_stimulus(poisson):
 
 
 def test_psth_finds_each_spike_in_its_bin_despite_rounding():
-    steps = np.arange(0, 10_000, 7)
-    spikes, counts = one_train(steps * 0.1)  # 0.1 ms steps: many fall just below an edge
-    table = spike_trains.psth(spikes, counts, 10.0)
-    expected = np.bincount(steps // 100, minlength=100)
-    np.testing.assert_allclose(table["rate_hz"], 100 * expected)
-    np.testing.assert_allclose(table["t_ms"], np.arange(5.0, 1000, 10))
+    steps = np.arange(0, 6000, 2)
+    t_ms = steps * 1e-4 * 1e3  # as the recording makes them, with steps of 0.1 ms
+    assert (np.floor(t_ms / 0.2) < steps // 2).any()
+    table = spike_trains.psth(*one_train(t_ms, 600.0), 0.2)
+    np.testing.assert_allclose(table["rate_hz"], 1e3 / 0.2)
+    np.testing.assert_allclose(table["t_ms"], np.arange(0.1, 600, 0.2))
 
 
 def test_psth_mean_is_the_population_rate(poisson):
@@ -186,3 +186,8 @@ def test_contradicting_frames_are_refused(poisson):
         spike_trains.interspike_intervals(pd.concat([spikes, spikes]))
     with pytest.raises(ValueError, match="lacks"):
         spike_trains.spike_counts(spikes, counts, trials, by=["occlusion"])
+
+
+def test_a_spike_just_before_the_end_is_in_the_last_bin():
+    table = spike_trains.psth(*one_train([np.nextafter(1000.0, 0.0)]), 100.0)
+    assert table["rate_hz"].tolist() == [0] * 9 + [10]
