@@ -1,6 +1,6 @@
 """Firing statistics: rates per population and phase, and cells that stay silent."""
 
-from bsd.analysis.frames import population_order, require_columns, with_trials
+from bsd.analysis.frames import in_order, require_columns, with_trials
 
 
 def firing_rates(counts, trials=None):
@@ -34,7 +34,7 @@ def firing_rates(counts, trials=None):
         .agg(n_trials="size", mean_hz="mean", sd_hz="std")
         .reset_index()
     )
-    return _in_order(table)
+    return in_order(table)
 
 
 def silent_fraction(cell_counts, trials=None):
@@ -70,21 +70,8 @@ def silent_fraction(cell_counts, trials=None):
         .agg(n_cells="size", n_silent="sum", silent_fraction="mean")
         .reset_index()
     )
-    return _in_order(table)
+    return in_order(table)
 
 
 def _phase(frame):
     return ["phase"] if "phase" in frame else []
-
-
-def _in_order(table):
-    rank = {name: i for i, name in enumerate(population_order(table["population"]))}
-    by_population = table.sort_values(
-        "population", key=lambda names: names.astype(str).map(rank), kind="stable"
-    )
-    if "phase" in table:
-        phases = {name: i for i, name in enumerate(table["phase"].unique())}
-        by_population = by_population.sort_values(
-            "phase", key=lambda names: names.astype(str).map(phases), kind="stable"
-        )
-    return by_population.reset_index(drop=True)

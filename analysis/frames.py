@@ -2,6 +2,8 @@
 
 import re
 
+import pandas as pd
+
 _FAMILY_ORDER = {"S": 0, "F": 1, "C": 2, "B": 3}
 
 
@@ -80,3 +82,104 @@ def population_order(populations):
         return (_FAMILY_ORDER[family], -number if family == "B" else number, name)
 
     return sorted(set(populations), key=key)
+
+
+def in_order(table):
+    """Rows by phase as they first appear, then by population along the flow of spikes.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With ``population`` (and ``phase``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sorted stably, with a new index.
+    """
+    rank = {name: i for i, name in enumerate(population_order(table["population"]))}
+    by_population = table.sort_values(
+        "population", key=lambda names: names.astype(str).map(rank), kind="stable"
+    )
+    if "phase" in table:
+        phases = {name: i for i, name in enumerate(table["phase"].unique())}
+        by_population = by_population.sort_values(
+            "phase", key=lambda names: names.astype(str).map(phases), kind="stable"
+        )
+    return by_population.reset_index(drop=True)
+
+
+def plain(frame, columns, name):
+    """The frame with checked columns, a new index and no categories.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    columns : sequence of str
+        Columns that must be there, without missing values.
+    name : str
+        Name of the frame in the messages.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy: groups by a categorical column would come with the categories' own order.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or has missing values.
+    """
+    require_columns(frame, columns, name)
+    frame = _without_categories(frame.reset_index(drop=True))
+    for column in columns:
+        if frame[column].isna().any():
+            raise ValueError(f"the frame '{name}' has missing values in '{column}': leave them out")
+    return frame
+
+
+def grouped_by(frame, trials=None, by=None):
+    """Join what the groups are told apart by, and name the columns of the groups.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Result frame with ``trial, population, pathway, layer`` (and ``replica``).
+    trials : pandas.DataFrame, optional
+        Trial table.
+    by : sequence of str, optional
+        Columns of the trial table; by default ``phase``, where there is one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `frame` with the columns joined.
+    list of str
+        ``*by, [replica,] population, pathway, layer``.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a trial is not in the trial table.
+    """
+    by = [by] if isinstance(by, str) else by
+    if by is None:
+        by = ["phase"] if "phase" in frame or (trials is not None and "phase" in trials) else []
+    if trials is not None:
+        keys = ["trial", "replica"] if "replica" in frame and "replica" in trials else ["trial"]
+        require_columns(trials, keys, "trials")
+        shown = pd.MultiIndex.from_frame(frame[keys].drop_duplicates())
+        unknown = shown[~shown.isin(pd.MultiIndex.from_frame(trials[keys]))]
+        if len(unknown):
+            raise ValueError(
+                f"trial {unknown[0][0]} is not in the trial table: pass the table of this run"
+            )
+        frame = _without_categories(with_trials(frame, trials, by))
+    require_columns(frame, by, "trials")
+    replica = ["replica"] if "replica" in frame else []
+    return frame, [*by, *replica, "population", "pathway", "layer"]
+
+
+def _without_categories(frame):
+    categorical = frame.select_dtypes("category").columns
+    return frame.astype({column: frame[column].cat.categories.dtype for column in categorical})

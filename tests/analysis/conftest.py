@@ -184,3 +184,38 @@ def images(side):
     distance = np.abs((x - 0.5) * np.sin(angle) - (y - 0.5) * np.cos(angle))
     radius = np.hypot(x - 0.5, y - 0.5)
     return (np.exp(-((distance / 0.12) ** 2)) * (radius < 0.48)).reshape(CONCEPTS, -1)
+
+
+POPULATIONS = pd.DataFrame(
+    [("S", "afferent", 0, 6), ("F1", "forward", 1, 8), ("B1", "backward", 1, 8)],
+    columns=["population", "pathway", "layer", "n_cells"],
+)
+
+
+@pytest.fixture(scope="session")
+def poisson():
+    """Function that makes frames of Poisson spikes; the last cell of each population is silent."""
+    return poisson_frames
+
+
+def poisson_frames(n_trials=4, duration_ms=1000.0, rate_hz=40.0, seed=0, replicas=1, concepts=2):
+    """Frames ``spikes, counts, trials``; cells of F1 fire more for their concept."""
+    from bsd.analysis.spike_trains import counts_from_spikes
+
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(n_trials)
+    trials = pd.DataFrame(
+        {"trial": numbers, "phase": np.where(numbers % 4 < 2, "train", "test"),
+         "concept": numbers % concepts, "draw": numbers}
+    )
+    shown = trials.merge(pd.DataFrame({"replica": np.arange(replicas)}), how="cross")
+    cells = POPULATIONS.loc[POPULATIONS.index.repeat(POPULATIONS["n_cells"])]
+    cells = cells.assign(cell=cells.groupby("population").cumcount())
+    cells = cells[cells["cell"] < cells["n_cells"] - 1].drop(columns="n_cells")
+    trains = shown[["trial", "replica", "concept"]].merge(cells, how="cross")
+    tuned = (trains["population"] == "F1") & (trains["cell"] % concepts == trains["concept"])
+    n = rng.poisson(rate_hz * duration_ms / 1e3 * np.where(tuned, 2.0, 1.0))
+    spikes = trains.loc[trains.index.repeat(n)].drop(columns="concept")
+    spikes.insert(1, "t_ms", rng.random(n.sum()) * duration_ms)
+    spikes = spikes.sort_values(["trial", "replica", "t_ms"], ignore_index=True)
+    return spikes, counts_from_spikes(spikes, POPULATIONS, duration_ms, shown), trials
