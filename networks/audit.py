@@ -547,10 +547,12 @@ class _Auditor:
 
     def _interneurons(self):
         for name, homes in self.homes.items():
-            reads = sorted({
-                read.name for s in self.relevant if self._is_cell(s.owner.name)
-                for read in s.reads if read.group == name
-            } | {s.writes for s in self.links if s.source == name and self._is_cell(s.target)})
+            given = sorted({
+                link.graded[0] if isinstance(link.statement.owner, NeuronGroup) else link.writes
+                for link in self.links
+                if link.source == name and self._is_cell(link.target)
+                and not self._is_synaptic(link.statement.target)
+            })
             several = np.flatnonzero(homes.sum(axis=1) > 1)
             faults = [
                 f"{name} {k} is joined with {', '.join(map(self._label, np.flatnonzero(homes[k])))}"
@@ -564,10 +566,10 @@ class _Auditor:
             self._verdict(
                 "C4" if faults and reaches_membrane else "C2", f"{name}, wiring", faults,
                 f"{len(homes)} cells, each joined with the cells of one population only; "
-                f"gives its cells {', '.join(reads) or 'nothing'}"
+                f"gives its cells {', '.join(given) or 'nothing'}"
                 + ("" if reaches_membrane else ", which act on learning only"),
             )
-            for variable in reads:
+            for variable in given:
                 formulas = self._formula((name, variable))
                 if formulas:
                     self._note("C2", f"{name}.{variable}", formulas)
@@ -770,7 +772,7 @@ class _Auditor:
                 joins.setdefault(key, set()).add(link.writes)
         for (code, source, target), writes in joins.items():
             self._note(
-                "C4", f"within a population: {code}",
+                "C4", f"interneurons: {code}",
                 f"graded, {source} to {target}: {', '.join(sorted(writes))}",
             )
 
@@ -829,7 +831,9 @@ class _Auditor:
             else:
                 inherited.append(f"{group}.{name}")
         if inherited:
-            self._note("C5", "signed by what they are made of", ", ".join(inherited))
+            self._note("C5", "signed: others", (
+                f"from the start, or by what they are made of: {', '.join(inherited)}"
+            ))
 
     # ------------------------------------------------------------------ objections
 
