@@ -30,7 +30,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from brian2 import NeuronGroup, Synapses
-from brian2.core.variables import Constant
 
 from bsd.equations import InputError
 from bsd.networks.bidirectional import CONTROL_COLUMNS
@@ -355,15 +354,12 @@ class _Auditor:
             "populations",
         )
         foreign = [
-            f"{s.source} reads {a.group}.{a.name}: {s.text}"
-            for s in self.relevant for a in s.reads
-            if self._is_synaptic(a) and s.owner.name != a.group and not a.constant
-        ]
-        foreign += [
-            f"{s.source} reads {a.name} of other synapses: {s.text}"
-            for s in self.relevant for a in s.reads
-            if self._is_synaptic(a) and s.owner.name == a.group and a.by not in ("_idx", "0")
-            and not a.constant
+            f"{s.source} reads {a.group}.{a.name}: {s.text}" + (
+                " (of other synapses)" if s.owner.name == a.group else ""
+            )
+            for s in self.model.statements for a in s.reads
+            if a.group in self.weights and not a.constant
+            and (s.owner.name != a.group or a.by not in ("_idx", "0"))
         ]
         for name in names:
             ends = self._directions(name, "w")
@@ -410,10 +406,11 @@ class _Auditor:
                 name = f"W{layer} and Theta{layer}"
                 if self.layout.replicas > 1:
                     name += f" of replica {replica}"
-                angle = _angle(*(self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta")))
+                w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
+                angle = _angle(w, theta)
                 texts.append(f"{name} {angle:.1f} deg")
                 if min(angle, 180 - angle) < SMALLEST_ANGLE:
-                    faults.append(f"{name} are each other's transpose, up to scale: {angle:.2f} deg")
+                    faults.append(f"{name} are transposed copies, up to scale: {angle:.2f} deg")
         self._verdict(
             "C1", f"angle, {when} weights", faults, f"{', '.join(texts)} (0: transposed copy)"
         )

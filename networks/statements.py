@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from brian2 import EventMonitor, NeuronGroup, StateMonitor, Synapses, TimedArray
 from brian2.core.clocks import Clock
-from brian2.core.functions import DEFAULT_FUNCTIONS, Function
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.variables import ArrayVariable, Constant, Variable
 from brian2.devices import get_device
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, SUBEXPRESSION
@@ -168,7 +168,7 @@ def read_model(objects):
     Model
     """
     things = sorted(objects.network().sorted_objects, key=lambda thing: thing.name)
-    groups = {t.name: t for t in things if type(t) in (NeuronGroup, Synapses)}
+    groups = {t.name: t for t in things if isinstance(t, (NeuronGroup, Synapses))}
     reader = _Reader(Model(groups), objects.dense)
     for thing in things:
         reader.read(thing)
@@ -186,7 +186,7 @@ class _Reader:
         self._known = {id(function) for function in DEFAULT_FUNCTIONS.values()}
 
     def read(self, thing):
-        if type(thing) in (NeuronGroup, Synapses):
+        if isinstance(thing, (NeuronGroup, Synapses)):
             self._equations(thing)
         elif isinstance(thing, (StateUpdater, SubexpressionUpdater, StateMonitor, EventMonitor)):
             pass  # the equations are read with their group; monitors change nothing

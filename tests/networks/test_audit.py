@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from brian2 import Function, NetworkOperation, Synapses, get_device, linked_var, prefs
+from brian2 import Function, NetworkOperation, NeuronGroup, Synapses, get_device, linked_var, prefs
 
 from bsd.equations import InputError, interneurons, plasticity, pyramidal
 from bsd.networks import BidirectionalNetwork, audit, bidirectional
@@ -171,6 +171,15 @@ def symmetric_weights(small_network, monkeypatch):
     return network
 
 
+def mirrored(layout):
+    """Synapses of a network without afferents: W1 for those of Theta1, else their own."""
+    w, theta = layout.projection("W1"), layout.projection("Theta1")
+    mirror = np.arange(max(p.synapse_slice.stop for p in layout.projections
+                           if p.synapses == "cortical_basal"))
+    mirror[theta.synapse_slice] = mirror[w.synapse_slice].reshape(w.shape).T.ravel()
+    return mirror
+
+
 def transported_weights(small_network, monkeypatch):
     """Feedback synapses propagate with the forward weights."""
 
@@ -178,22 +187,37 @@ def transported_weights(small_network, monkeypatch):
         def _create_basal(self, objects):
             super()._create_basal(objects)
             for synapses in (objects.afferent_basal, objects.cortical_basal):
-                mirror = np.arange(len(synapses))
-                if synapses is objects.cortical_basal:
-                    w, theta = self.layout.projection("W1"), self.layout.projection("Theta1")
-                    forward = mirror[w.synapse_slice].reshape(w.shape)
-                    mirror[theta.synapse_slice] = forward.T.ravel()
-                synapses.w_used = linked_var(synapses, "w", index=mirror)
+                own = synapses is objects.cortical_basal
+                mirror = mirrored(self.layout) if own else np.arange(len(synapses))
+                synapses.variables.add_array("mirror", size=len(mirror), values=mirror)
+                synapses.variables.add_reference("w_used", synapses, "w", index="mirror")
+
+    network = small_network(
+        projection="synapses", equations={"PROPAGATE": "I_b_post += w_used*I_epsc_post"}
+    )
+    network.__class__ = Transport
+    return network
+
+
+def copied_weights(small_network, monkeypatch):
+    """Synapses between synapses bring the forward weights to the feedback synapses."""
+
+    def change(objects, layout):
+        synapses = objects.add(
+            Synapses(objects.cortical_basal, objects.cortical_basal,
+                     "w_used_post = w_pre : 1 (summed)", name="planted")
+        )
+        mirror = mirrored(layout)
+        synapses.connect(i=mirror, j=np.arange(len(mirror)))
 
     network = small_network(
         projection="synapses",
         equations={
-            "PLASTIC_SYNAPSE": plasticity.PLASTIC_SYNAPSE + "w_used : 1 (linked)\n",
+            "PLASTIC_SYNAPSE": plasticity.PLASTIC_SYNAPSE + "w_used : 1\n",
             "PROPAGATE": "I_b_post += w_used*I_epsc_post",
         },
     )
-    network.__class__ = Transport
-    return network
+    return altered(network, change)
 
 
 def transposed_sums(small_network, monkeypatch):
@@ -214,10 +238,14 @@ def transposed_sums(small_network, monkeypatch):
 
 
 def two_way_synapses(small_network, monkeypatch):
-    def change(objects, layout):
-        objects.cortical_basal._add_updater("I_b_pre += w*I_epsc_pre", "post", objname="back")
+    class TwoWay(Synapses):
+        def __init__(self, *arguments, **options):
+            if options["name"] == "cortical_basal":
+                options["on_post"] = "I_b_pre += w*I_epsc_pre"
+            super().__init__(*arguments, **options)
 
-    return altered(small_network(projection="synapses"), change)
+    monkeypatch.setattr(bidirectional, "Synapses", TwoWay)
+    return small_network(projection="synapses")
 
 
 def rows_of_others(small_network, monkeypatch):
@@ -273,13 +301,13 @@ def memories_onto_another_normaliser(small_network, monkeypatch):
     return altered(small_network(), change)
 
 
-def with_error(small_network, **options):
+def with_error(small_network, flags="", **equations):
     return small_network(
         equations={
-            "CELL_LEARNING": plasticity.CELL_LEARNING + "e_other : 1\n",
+            "CELL_LEARNING": plasticity.CELL_LEARNING + f"e_other : 1 {flags}\n",
             "ERROR": plasticity.ERROR + "delta += e_other\n",
+            **equations,
         },
-        **options,
     )
 
 
@@ -307,19 +335,45 @@ def reward_in_the_synapse(small_network, monkeypatch):
             super()._create_basal(objects)
             top = self.layout.population("F3").index
             for synapses in (objects.afferent_basal, objects.cortical_basal):
-                synapses.C_top = linked_var(
-                    objects.normaliser, "C", index=np.full(len(synapses), top)
-                )
+                synapses.C_top = linked_var(objects.normaliser, "C", index="top")
+                synapses.top = top
 
     network = small_network(
         projection="synapses",
         equations={
-            "PLASTIC_SYNAPSE": plasticity.PLASTIC_SYNAPSE + "C_top : 1 (linked)\n",
+            "PLASTIC_SYNAPSE": plasticity.PLASTIC_SYNAPSE + "C_top : 1 (linked)\ntop : integer\n",
             "LEARN": "w = clip(w + r_learn_pre*teach_post*C_top, -w_max, w_max)",
         },
     )
     network.__class__ = Rewarded
     return network
+
+
+def mean_error_of_all(small_network, monkeypatch):
+    """An interneuron that sums the errors of all cells, and that all of them read."""
+
+    def change(objects, layout):
+        total = objects.add(NeuronGroup(1, "total : 1", dt=objects.normaliser.clock.dt,
+                                        name="planted"))
+        sums = objects.add(
+            Synapses(objects.cells, total, "total_post = delta_pre : 1 (summed)", name="sums")
+        )
+        sums.connect()
+        objects.cells.e_other = linked_var(total, "total", index=np.zeros(layout.n_cells, int))
+
+    return altered(with_error(small_network, "(linked)"), change)
+
+
+def variable_shared_by_all(small_network, monkeypatch):
+    def change(objects, layout):
+        objects.cells.e_other = linked_var(objects.normaliser, "mood")
+
+    network = with_error(
+        small_network, "(linked)",
+        NORMALISER=interneurons.NORMALISER + "mood : 1 (shared)\n",
+        NORMALISE=interneurons.NORMALISE + "mood = mood/2 + 1\n",
+    )
+    return altered(network, change)
 
 
 def function_with_hidden_state(small_network, monkeypatch):
@@ -448,8 +502,7 @@ def current_from_a_synaptic_store(small_network, monkeypatch):
 
 def spikes_with_an_amplitude(small_network, monkeypatch):
     return small_network(
-        layers=(9, 12, 11, 3), projection="synapses",
-        equations={"PROPAGATE": "I_b_post += w*I_epsc_post*r_learn_pre"},
+        projection="synapses", equations={"PROPAGATE": "I_b_post += w*I_epsc_post*n_s_pre"}
     )
 
 
@@ -508,7 +561,8 @@ def no_teacher(small_network, monkeypatch):
 
 PLANTED = [
     (symmetric_weights, {"C1"}, "W1 and Theta1"),
-    (transported_weights, {"C1"}, "w of other synapses"),
+    (transported_weights, {"C1"}, "of other synapses"),
+    (copied_weights, {"C1"}, "w_used_post"),
     (transposed_sums, {"C1"}, "cortical_basal_drive is not the sum"),
     (two_way_synapses, {"C1"}, "both directions"),
     (rows_of_others, {"C1", "C2"}, "cortical_basal_drive is not the sum"),
@@ -520,6 +574,8 @@ PLANTED = [
     (backpropagated_error, {"C2"}, "F3 to F2"),
     (error_by_spikes_of_another_layer, {"C2"}, "F3 to F1"),
     (reward_in_the_synapse, {"C2"}, "normaliser.C"),
+    (mean_error_of_all, {"C2"}, "planted 0 is joined with F1, F2, F3"),
+    (variable_shared_by_all, {"C2"}, "normaliser.mood"),
     (function_with_hidden_state, {"C2"}, "surprise"),
     (network_operation, {"C2"}, "planted"),
     (undeclared_in_cpp, {"C2"}, "normaliser.C"),
@@ -534,7 +590,7 @@ PLANTED = [
     (nothing_learns, {"C3", "C5"}, "nothing changes W0"),
     (gap_junctions, {"C4"}, "F1 to F2"),
     (current_from_a_synaptic_store, {"C4"}, "B2 to B1"),
-    (spikes_with_an_amplitude, {"C4"}, "r_learn"),
+    (spikes_with_an_amplitude, {"C4"}, "n_s"),
     (drive_of_another_layer, {"C4", "C5"}, "F2 to F1"),
     (interneuron_between_layers, {"C4"}, "memory 0 is joined with F1, F2"),
     (negative_lessons, {"C5"}, "n_a_post -= 1"),
