@@ -106,7 +106,7 @@ def audit(network, weights=None):
     The Brian2 objects are made on the runtime device and dropped again. What cannot be read (a
     network operation, a function with hidden state) fails C2. The NumPy and C++ code of dense
     projections is searched for variables that it does not declare, and the NumPy version is
-    tried out against the sums over the synapses; other targets are held to it by tests.
+    tried out against the plain synapses; code for other targets is not read.
     """
     with runtime_device():
         objects = network.create()
@@ -331,26 +331,21 @@ class _Auditor:
     # ------------------------------------------------------------------ C1
 
     def _separate_weights(self):
-        objects, faults, texts = self.objects, [], []
-        arrays = {name: getattr(objects, name).variables["w"].get_value() for name in self.weights}
-        names = sorted(arrays)
-        for k, name in enumerate(names):
-            faults += [
-                f"{name}.w and {other}.w are the same memory"
-                for other in names[k + 1 :]
-                if np.shares_memory(arrays[name], arrays[other])
-            ]
-            texts.append(f"{name}.w ({len(arrays[name]):,} weights)")
-        for projection in self.layout.projections:
-            if not self._joins_its_populations(projection):
-                faults.append(f"{projection.name} holds synapses of other populations")
-        used = {name: sum(p.shape[0] * p.shape[1] for p in self.layout.projections
-                          if p.synapses == name) for name in names}
-        faults += [f"{name}.w has weights of no projection" for name in names
-                   if used[name] != len(arrays[name])]
+        faults = []
+        for replica, layer in self._layers():
+            w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
+            if np.shares_memory(w, theta):
+                faults.append(f"W{layer} and Theta{layer} are the same memory")
+        faults += [
+            f"{projection.name} holds synapses of other populations"
+            for projection in self.layout.projections
+            if not self._joins_its_populations(projection)
+        ]
+        sizes = [f"{name}.w ({len(getattr(self.objects, name)):,} weights)"
+                 for name in sorted(self.weights)]
         self._verdict(
             "C1", "separate arrays", faults,
-            f"{' and '.join(texts)}, every projection a range of its own that joins its two "
+            f"{' and '.join(sizes)}, every projection a range of its own that joins its two "
             "populations",
         )
         foreign = [
@@ -361,17 +356,17 @@ class _Auditor:
             if a.group in self.weights and not a.constant
             and (s.owner.name != a.group or a.by not in ("_idx", "0"))
         ]
-        for name in names:
-            ends = self._directions(name, "w")
-            if len(ends) > 1:
-                foreign.append(f"{name}.w is used in both directions")
+        foreign += [
+            f"{name}.w is used in both directions"
+            for name in sorted(self.weights) if len(self._directions(name, "w")) > 1
+        ]
         foreign += self._try_drive()
         self._verdict(
             "C1", "each weight serves one synapse", foreign,
             "weights are read by the statements of their own synapses, towards the postsynaptic "
             "cell only" + (
                 "; the functions of dense projections give the sums over the synapses of "
-                f"{N_TRIED} cells tried at a time" if objects.dense else ""
+                f"{N_TRIED} cells tried at a time" if self.objects.dense else ""
             ),
         )
 
@@ -401,19 +396,23 @@ class _Auditor:
     def _angles(self):
         when = "trained" if self.trained else "initial"
         faults, texts = [], []
-        for replica in range(self.layout.replicas):
-            for layer in range(self.layout.depth + 1):
-                name = f"W{layer} and Theta{layer}"
-                if self.layout.replicas > 1:
-                    name += f" of replica {replica}"
-                w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
-                angle = _angle(w, theta)
-                texts.append(f"{name} {angle:.1f} deg")
-                if min(angle, 180 - angle) < SMALLEST_ANGLE:
-                    faults.append(f"{name} are transposed copies, up to scale: {angle:.2f} deg")
+        for replica, layer in self._layers():
+            name = f"W{layer} and Theta{layer}"
+            if self.layout.replicas > 1:
+                name += f" of replica {replica}"
+            w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
+            angle = _angle(w, theta)
+            texts.append(f"{name} {angle:.1f} deg")
+            if min(angle, 180 - angle) < SMALLEST_ANGLE:
+                faults.append(f"{name} are transposed copies, up to scale: {angle:.2f} deg")
         self._verdict(
             "C1", f"angle, {when} weights", faults, f"{', '.join(texts)} (0: transposed copy)"
         )
+
+    def _layers(self):
+        """Replica and layer of each pair of mirrored projections."""
+        replicas, layers = range(self.layout.replicas), range(self.layout.depth + 1)
+        return [(replica, layer) for replica in replicas for layer in layers]
 
     def _matrix(self, name, replica):
         projection = self.layout.projection(name, replica)
@@ -499,8 +498,9 @@ class _Auditor:
                     faults = self._try_update(name, dense)
                 self._verdict(
                     "C2", f"{name}_{role}, code", faults,
-                    f"C++ and NumPy source touch {', '.join(sorted(declared))} and constants, as "
-                    "declared" + (", and change what the plain statement changes"
+                    f"of {', '.join(sorted(declared))}, which it declares, its C++ code touches "
+                    f"{', '.join(sorted(set(touched) & declared))}; both touch no others but "
+                    "constants" + (", and change what the plain statement changes"
                                   if role == "update" else ""),
                 )
 

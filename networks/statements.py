@@ -212,17 +212,20 @@ class _Reader:
 
     def _equations(self, group):
         summed = getattr(group, "summed_updaters", {})
-        equations = getattr(group, "user_equations", group.equations)
-        for name, equation in equations.items():
+        written = getattr(group, "user_equations", group.equations)
+        for name, equation in group.equations.items():  # with what refractoriness adds
             if equation.type == DIFFERENTIAL_EQUATION:
-                text = f"d{name}/dt = {equation.expr.code}"
-                kind = "d/dt"
+                text, kind = f"d{name}/dt = {written[name].expr.code}", "d/dt"
             elif equation.type == SUBEXPRESSION and name not in summed:
                 text, kind = f"{name} = {equation.expr.code}", "="
             else:
                 continue
             updater = group.state_updater if kind == "d/dt" else group
             self._add(group, updater, text, kind, _access(group, name), equation.expr.code)
+        refractory = getattr(group, "_refractory", False)
+        if isinstance(refractory, str):
+            text, target = f"refractory for {refractory}", _access(group, "not_refractory")
+            self._add(group, group.state_updater, text, "=", target, refractory)
 
     def _event(self, thresholder):
         group, event = thresholder.group, thresholder.event

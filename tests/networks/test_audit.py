@@ -1,8 +1,20 @@
 """The audit passes the networks that ship, and fails networks that break a criterion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from brian2 import Function, NetworkOperation, NeuronGroup, Synapses, get_device, linked_var, prefs
+from brian2 import (
+    Clock,
+    Function,
+    NetworkOperation,
+    NeuronGroup,
+    Synapses,
+    get_device,
+    linked_var,
+    ms,
+    prefs,
+)
 
 from bsd.equations import InputError, interneurons, plasticity, pyramidal
 from bsd.networks import BidirectionalNetwork, audit, bidirectional
@@ -171,6 +183,23 @@ def symmetric_weights(small_network, monkeypatch):
     return network
 
 
+def one_array_for_both(small_network, monkeypatch):
+    network = small_network(layers=(9, 8, 8, 3), projection="synapses")
+    start = network.layout.projection("Theta1").start
+    network.layout.projections = [
+        replace(p, start=start) if p.name == "W1" else p for p in network.layout.projections
+    ]
+    return network
+
+
+def miswired_projection(small_network, monkeypatch):
+    def change(objects, layout):
+        first = layout.projection("W1").start
+        indices(objects.cortical_basal, "post")[first] = layout.population("B0").start
+
+    return altered(small_network(projection="synapses"), change)
+
+
 def mirrored(layout):
     """Synapses of a network without afferents: W1 for those of Theta1, else their own."""
     w, theta = layout.projection("W1"), layout.projection("Theta1")
@@ -273,6 +302,33 @@ def normaliser_of_another_replica(small_network, monkeypatch):
         population[layout.population("F1", 0).cells] = layout.population("F1", 1).index
 
     return altered(small_network(replicas=2), change)
+
+
+def spikes_of_another_replica(small_network, monkeypatch):
+    def change(objects, layout):
+        pair(objects, layout.population("F1", 0), layout.population("F2", 1), "",
+             on_pre="I_b_post += I_epsc_post")
+
+    return altered(small_network(replicas=2), change)
+
+
+def trial_table_of_another_replica(small_network, monkeypatch):
+    def change(objects, layout):
+        objects.cells.variables["replica"].get_value()[:] = 0
+
+    return altered(small_network(replicas=2), change)
+
+
+def lessons_of_another_cell(small_network, monkeypatch):
+    """Apical dendrites receive the spikes of the partner's neighbour."""
+
+    def change(objects, layout):
+        post = indices(objects.cortical_apical, "post")
+        cells = layout.population("B1")
+        own = (post >= cells.start) & (post < cells.stop)
+        post[own] = np.roll(post[own], 1)
+
+    return altered(small_network(), change)
 
 
 def global_normaliser(small_network, monkeypatch):
@@ -465,11 +521,16 @@ def one_pathway_later(small_network, monkeypatch):
 
 def one_pathway_on_another_clock(small_network, monkeypatch):
     def change(objects, layout):
-        from brian2 import Clock, ms
-
         objects.afferent_basal.learn._clock = Clock(2 * ms)
 
     return altered(small_network(projection="synapses"), change)
+
+
+def afferents_on_another_clock(small_network, monkeypatch):
+    def change(objects, layout):
+        objects.afferents.thresholder["spike"]._clock = Clock(2 * ms)
+
+    return altered(small_network(), change)
 
 
 def nothing_learns(small_network, monkeypatch):
@@ -504,6 +565,17 @@ def spikes_with_an_amplitude(small_network, monkeypatch):
     return small_network(
         projection="synapses", equations={"PROPAGATE": "I_b_post += w*I_epsc_post*n_s_pre"}
     )
+
+
+def amplitude_in_a_dense_projection(small_network, monkeypatch):
+    class Graded(DenseProjection):
+        reads = {
+            **DenseProjection.reads,
+            "drive": {"pre": ["_spikespace", "n_s"], "post": [], "synapse": ["w"]},
+        }
+
+    monkeypatch.setattr(bidirectional, "DenseProjection", Graded)
+    return small_network()
 
 
 def drive_of_another_layer(small_network, monkeypatch):
@@ -561,6 +633,8 @@ def no_teacher(small_network, monkeypatch):
 
 PLANTED = [
     (symmetric_weights, {"C1"}, "W1 and Theta1"),
+    (one_array_for_both, {"C1"}, "W1 and Theta1 are the same memory"),
+    (miswired_projection, {"C1"}, "W1 holds synapses of other populations"),
     (transported_weights, {"C1"}, "of other synapses"),
     (copied_weights, {"C1"}, "w_used_post"),
     (transposed_sums, {"C1"}, "cortical_basal_drive is not the sum"),
@@ -568,6 +642,9 @@ PLANTED = [
     (rows_of_others, {"C1", "C2"}, "cortical_basal_drive is not the sum"),
     (normaliser_of_another_layer, {"C2"}, "joined with F1, F2"),
     (normaliser_of_another_replica, {"C2"}, "joined with F1[0], F1[1]"),
+    (spikes_of_another_replica, {"C2"}, "F1[0] to F2[1]"),
+    (trial_table_of_another_replica, {"C2"}, "trial table of another replica"),
+    (lessons_of_another_cell, {"C2"}, "not from the partner"),
     (global_normaliser, {"C2"}, "F1, F2, F3, B0, B1, B2"),
     (memories_of_others, {"C2"}, "joined with"),
     (memories_onto_another_normaliser, {"C2"}, "of other populations"),
@@ -587,10 +664,12 @@ PLANTED = [
     (membrane_that_knows_of_learning, {"C3"}, "learn to cells.learn"),
     (one_pathway_later, {"C3"}, "different times"),
     (one_pathway_on_another_clock, {"C3"}, "different times"),
+    (afferents_on_another_clock, {"C3"}, "several clocks"),
     (nothing_learns, {"C3", "C5"}, "nothing changes W0"),
     (gap_junctions, {"C4"}, "F1 to F2"),
     (current_from_a_synaptic_store, {"C4"}, "B2 to B1"),
     (spikes_with_an_amplitude, {"C4"}, "n_s"),
+    (amplitude_in_a_dense_projection, {"C4"}, "n_s to I_b"),
     (drive_of_another_layer, {"C4", "C5"}, "F2 to F1"),
     (interneuron_between_layers, {"C4"}, "memory 0 is joined with F1, F2"),
     (negative_lessons, {"C5"}, "n_a_post -= 1"),
