@@ -663,21 +663,20 @@ class _Auditor:
             faults.append("weights change at different times: " + "; ".join(
                 f"{name} {_times(when)}" for name, when in sorted(slots.items())
             ))
-        own = {name: when for name, when in sorted(slots.items())}
         self._verdict(
             "C3", "both pathways learn in the same step", faults,
-            "; ".join(f"{name} {_times(when)}" for name, when in own.items())
+            "; ".join(f"{name} {_times(when)}" for name, when in sorted(slots.items()))
             + ": forward and backward weights",
         )
-        clocks = {}
+        clocks = set()
         for statement in self.relevant:
             if self._is_cell(statement.target.group) and statement.kind in ("d/dt", "event"):
-                if statement.kind == "d/dt" or statement.target.name == SPIKES:
-                    clocks.setdefault(statement.when[0], []).append(statement.target.name)
+                clocks.add(statement.when[0])
+        clocks_ms = ", ".join(f"{clock:g}" for clock in sorted(clocks))
         self._verdict(
             "C3", "both pathways run in the same step",
-            [] if len(clocks) == 1 else [f"cells run on several clocks: {sorted(clocks)} ms"],
-            f"membranes and spikes of all cells every {', '.join(f'{c:g}' for c in clocks)} ms",
+            [] if len(clocks) == 1 else [f"cells run on several clocks: {clocks_ms} ms"],
+            f"membranes and spikes of all cells every {clocks_ms} ms",
         )
 
     def _phases(self):
