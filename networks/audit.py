@@ -166,10 +166,19 @@ class _Auditor:
             [("cells", SPIKES), ("afferents", SPIKES)],
             lambda access: access.is_event or self._is_synaptic(access),
         )
-        self.learning = self.model.ancestors(
-            [(name, "w") for name in self.weights], lambda access: access.name == SPIKES
-        )
+        plastic = {
+            s.target.key for s in self.model.statements
+            if self._is_synaptic(s.target) and self._joins_cells(s.target.group)
+        }
+        self.learning = self.model.ancestors(plastic, lambda access: access.name == SPIKES)
         self.only_learning = self.learning - self.firing
+        self.membranes = {
+            s.target.key for s in self.model.statements
+            if s.kind == "d/dt" and self._is_cell(s.target.group)
+        }
+        self.lessons = self.model.ancestors(  # what reaches a weight other than by the membrane
+            plastic, lambda access: access.name == SPIKES or access.key in self.membranes
+        )
         self.relevant = [
             s for s in self.model.statements if s.target.key in self.learning | self.firing
         ]
@@ -235,6 +244,10 @@ class _Auditor:
     def _is_cell(self, group):
         return group in self.population_of
 
+    def _joins_cells(self, name):
+        synapses = self.model.groups[name]
+        return all(self._is_cell(_name_of(end)) for end in (synapses.source, synapses.target))
+
     def _label(self, number):
         population = self.populations[number]
         replicas = f"[{population.replica}]" if self.layout.replicas > 1 else ""
@@ -270,26 +283,50 @@ class _Auditor:
                 )
 
     def _links_through(self, statement, synapses):
-        """Code of synapses: a link between their two cells."""
+        """Code of synapses: a link between their two cells, and to others that are read."""
         ends = {
             "_presynaptic_idx": (_name_of(synapses.source), "_synaptic_pre"),
             "_postsynaptic_idx": (_name_of(synapses.target), "_synaptic_post"),
         }
-        to = statement.target.by
-        if to not in ends:  # a synaptic variable: what interneurons store counts as graded
-            if all(self._is_cell(name) for name, _ in ends.values()):
-                return []
-            to = "_postsynaptic_idx"
+        acts = statement.target.by in ends  # else it writes something of the synapse itself
+        to = statement.target.by if acts else "_postsynaptic_idx"
         side = next(name for name in ends if name != to)
+        members = {name: synapses.variables[array].get_value() for name, (_, array) in ends.items()}
         inputs = [a for a in statement.inputs if not a.constant]
-        crossing = [a for a in inputs if a.by == side]
-        graded = [a.name for a in crossing if not self._shows_spikes(a)]
-        if not crossing:  # a synapse that acts by what it has stored, without a spike
-            graded = [a.name for a in inputs if self._is_synaptic(a)]
-            if not graded or statement.trigger:
-                return []
-        members = [synapses.variables[ends[e][1]].get_value() for e in (side, to)]
-        return [_Link(statement, ends[side][0], members[0], ends[to][0], members[1], graded)]
+        links = [
+            _Link(statement, a.group, a.index, ends[to][0], members[to], [a.name])
+            for a in inputs
+            if a.by not in {"_idx", "0", *ends} and not self._is_synaptic(a)
+        ]
+        # what interneurons store in their synapses counts as a graded signal
+        if acts or not self._joins_cells(synapses.name):
+            crossing = [a for a in inputs if a.by == side]
+            graded = [a.name for a in crossing if not self._shows_spikes(a)]
+            graded += [f"{name} (stored)" for name in self._stored(inputs, side)]
+            if not crossing and not statement.trigger and not graded:
+                graded = [a.name for a in inputs if self._is_synaptic(a)]  # acts without a spike
+            if crossing or graded:
+                links.append(_Link(
+                    statement, ends[side][0], members[side], ends[to][0], members[to], graded
+                ))
+        return links
+
+    def _stored(self, accesses, side):
+        """Graded variables of one end that a synapse keeps, its weight apart, and then acts by."""
+        found, waiting, seen = [], [a for a in accesses if a.by == "_idx"], set()
+        while waiting:
+            access = waiting.pop()
+            if access.key in seen or (access.name == "w" and access.group in self.weights):
+                continue
+            seen.add(access.key)
+            for writer in self.model.writers(access.key):
+                reads = [a for a in writer.reads if not a.constant]
+                found += [
+                    a.name for a in reads
+                    if a.by == side and not self._shows_spikes(a) and not self._is_synaptic(a)
+                ]
+                waiting += [a for a in reads if a.by == "_idx"]
+        return found
 
     def _shows_spikes(self, access):
         """Whether a variable says no more than whether the cell fires in this step."""
@@ -444,9 +481,12 @@ class _Auditor:
     # ------------------------------------------------------------------ C2
 
     def _plasticity(self):
-        """Statements that write a weight or what an interneuron's synapses store."""
+        """Statements that write a weight, or anything else that a synapse keeps for learning."""
         for statement in self.relevant:
-            if not self._is_synaptic(statement.target):
+            own = statement.target.by in ("_idx", "0") and statement.target.key in self.learning
+            if not isinstance(statement.owner, Synapses) or not (
+                own or self._is_synaptic(statement.target)
+            ):
                 continue
             faults, found = [], {"synapse": [], "presynaptic": [], "postsynaptic": []}
             side = {"_idx": "synapse", "_presynaptic_idx": "presynaptic",
@@ -794,7 +834,7 @@ class _Auditor:
                 faults.append(f"{', '.join(link.graded)}, {kind}: {statement.text} ({pairs})")
             elif self._can_decrease(statement):
                 faults.append(f"spikes with a signed effect: {statement.text} ({pairs})")
-            elif statement.target.key in self.only_learning:
+            elif statement.target.key in self.lessons:
                 taught[target[lesson]] = True
                 texts.append(f"{statement.text} at each spike of the partner ({pairs})")
         faults += [
@@ -880,10 +920,9 @@ class _Auditor:
 
     def _resets(self):
         """Membranes that are set, whatever they were, on another clock than that of the steps."""
-        membranes = {s.target.key for s in self.relevant if s.kind == "d/dt"}
         reset = [
             s for s in self.relevant
-            if s.target.key in membranes and s.kind == "=" and s.trigger is None
+            if s.target.key in self.membranes and s.kind == "=" and s.trigger is None
             and s.when[0] > self._step_ms
         ]
         if reset:

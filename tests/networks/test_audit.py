@@ -383,26 +383,37 @@ def error_by_spikes_of_another_layer(small_network, monkeypatch):
     return altered(with_error(small_network), change)
 
 
-def reward_in_the_synapse(small_network, monkeypatch):
-    """The learning rule multiplies with the output's cosine."""
+def with_cosine(small_network, **equations):
+    """Basal synapses that can read the cosine of the output's normaliser, as C_top."""
 
-    class Rewarded(BidirectionalNetwork):
+    class WithCosine(BidirectionalNetwork):
         def _create_basal(self, objects):
             super()._create_basal(objects)
-            top = self.layout.population("F3").index
             for synapses in (objects.afferent_basal, objects.cortical_basal):
                 synapses.C_top = linked_var(objects.normaliser, "C", index="top")
-                synapses.top = top
+                synapses.top = self.layout.population("F3").index
 
+    model = plasticity.PLASTIC_SYNAPSE + "C_top : 1 (linked)\ntop : integer\n"
     network = small_network(
-        projection="synapses",
-        equations={
-            "PLASTIC_SYNAPSE": plasticity.PLASTIC_SYNAPSE + "C_top : 1 (linked)\ntop : integer\n",
-            "LEARN": "w = clip(w + r_learn_pre*teach_post*C_top, -w_max, w_max)",
-        },
+        projection="synapses", equations={"PLASTIC_SYNAPSE": model, **equations}
     )
-    network.__class__ = Rewarded
+    network.__class__ = WithCosine
     return network
+
+
+def reward_in_the_synapse(small_network, monkeypatch):
+    """The learning rule multiplies with the output's cosine."""
+    rule = "w = clip(w + r_learn_pre*teach_post*C_top, -w_max, w_max)"
+    return with_cosine(small_network, LEARN=rule)
+
+
+def reward_by_way_of_a_local(small_network, monkeypatch):
+    rule = "reward = C_top\nw = clip(w + r_learn_pre*teach_post*reward, -w_max, w_max)"
+    return with_cosine(small_network, LEARN=rule)
+
+
+def propagation_gated_by_the_output(small_network, monkeypatch):
+    return with_cosine(small_network, PROPAGATE="I_b_post += w*C_top*I_epsc_post")
 
 
 def mean_error_of_all(small_network, monkeypatch):
@@ -567,6 +578,20 @@ def spikes_with_an_amplitude(small_network, monkeypatch):
     )
 
 
+def amplitude_by_way_of_a_local(small_network, monkeypatch):
+    rule = "amplitude = n_s_pre\nI_b_post += w*amplitude*I_epsc_post"
+    return small_network(projection="synapses", equations={"PROPAGATE": rule})
+
+
+def amplitude_from_a_synaptic_store(small_network, monkeypatch):
+    def change(objects, layout):
+        synapses = pair(objects, layout.population("F1"), layout.population("F2"),
+                        "g : siemens\nx : volt", on_pre="I_b_post += g*x")
+        synapses.run_regularly("x = v_b_pre", when="start", name="planted_store")
+
+    return altered(small_network(), change)
+
+
 def amplitude_in_a_dense_projection(small_network, monkeypatch):
     class Graded(DenseProjection):
         reads = {
@@ -651,6 +676,7 @@ PLANTED = [
     (backpropagated_error, {"C2"}, "F3 to F2"),
     (error_by_spikes_of_another_layer, {"C2"}, "F3 to F1"),
     (reward_in_the_synapse, {"C2"}, "normaliser.C"),
+    (reward_by_way_of_a_local, {"C2"}, "normaliser.C"),
     (mean_error_of_all, {"C2"}, "planted 0 is joined with F1, F2, F3"),
     (variable_shared_by_all, {"C2"}, "normaliser.mood"),
     (function_with_hidden_state, {"C2"}, "surprise"),
@@ -669,6 +695,9 @@ PLANTED = [
     (gap_junctions, {"C4"}, "F1 to F2"),
     (current_from_a_synaptic_store, {"C4"}, "B2 to B1"),
     (spikes_with_an_amplitude, {"C4"}, "n_s"),
+    (amplitude_by_way_of_a_local, {"C4"}, "n_s (stored)"),
+    (amplitude_from_a_synaptic_store, {"C4"}, "v_b (stored)"),
+    (propagation_gated_by_the_output, {"C4"}, "joined with"),
     (amplitude_in_a_dense_projection, {"C4"}, "n_s to I_b"),
     (drive_of_another_layer, {"C4", "C5"}, "F2 to F1"),
     (interneuron_between_layers, {"C4"}, "memory 0 is joined with F1, F2"),
