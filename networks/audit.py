@@ -539,8 +539,8 @@ class _Auditor:
                 self._verdict(
                     "C2", f"{name}_{role}, code", faults,
                     f"of {', '.join(sorted(declared))}, which it declares, its C++ code touches "
-                    f"{', '.join(sorted(set(touched) & declared))}; it and the NumPy code touch no others but "
-                    "constants" + (", and change what the plain statement changes"
+                    f"{', '.join(sorted(set(touched) & declared))}; it and the NumPy code touch no "
+                    "others but constants" + (", and change what the plain statement changes"
                                   if role == "update" else ""),
                 )
 
