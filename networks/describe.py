@@ -80,7 +80,7 @@ def describe(network):
     the preferences stay as they are.
     """
     values = network.values()
-    with _runtime_device():
+    with runtime_device():
         objects = network.create()
         brian_network = objects.network()
         equations = _equations(network, objects, brian_network)
@@ -99,7 +99,7 @@ def describe(network):
 
 
 @contextmanager
-def _runtime_device():
+def runtime_device():
     names = ("core.default_float_dtype", "codegen.target")
     before = {name: prefs[name] for name in names}
     set_device("runtime")

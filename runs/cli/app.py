@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
@@ -241,15 +242,61 @@ def list_():
 @app.command()
 def show(name: Name, set_: Set = None, layers: Layers = None):
     """The model of an experiment: populations, projections, equations, parameters."""
-    from bsd.networks import BidirectionalNetwork, describe
+    from bsd.networks import describe
     from bsd.runs.cli.show import render_description
+
+    render_description(describe(_network(name, set_, layers)), Console())
+
+
+@app.command()
+def audit(
+    name: Name,
+    set_: Set = None,
+    layers: Layers = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Results folder of a run: audit its trained weights.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
+):
+    """Is it biologically plausible? The paper's five criteria, checked on the Brian2 objects.
+
+    Exit code 1 if a criterion fails.
+    """
+    from bsd.networks import audit as audit_network
+    from bsd.runs.cli.show import render_audit
+
+    network = _network(name, set_, layers)
+    found = audit_network(network, None if results is None else _trained_weights(results))
+    render_audit(found, name, Console())
+    if as_json:
+        print(json.dumps({"name": name, "passed": found.passed, **found.verdicts}))
+    if not found.passed:
+        sys.exit(1)
+
+
+def _network(name, assignments, layers):
+    """The network of an experiment, for which the images need not be here."""
+    from bsd.networks import BidirectionalNetwork
     from bsd.runs.data import available
 
-    chosen = _changed(name, set_, layers, None)
-    data_set = available().set_index("name").loc[chosen.data]  # the images need not be here
+    chosen = _changed(name, assignments, layers, None)
+    data_set = available().set_index("name").loc[chosen.data]
     height, width = map(int, data_set["shape"].split("x"))
     sizes = [height * width, *chosen.hidden, int(data_set["classes"])]
-    render_description(describe(BidirectionalNetwork(sizes, chosen.parameters)), Console())
+    return BidirectionalNetwork(sizes, chosen.parameters)
+
+
+def _trained_weights(folder):
+    import numpy as np
+
+    try:
+        with np.load(folder / "weights.npz") as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, BadZipFile):
+        raise InputError(
+            f"--results {folder}: no weights.npz of a finished run there, the folder of one run "
+            "is needed."
+        ) from None
 
 
 @app.command()

@@ -1,14 +1,18 @@
-"""The model description of `bsd show`, as tables and equations on a terminal."""
+"""Tables and equations on a terminal: the model description, the plausibility audit."""
 
 from rich import box
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["render_description"]
+from bsd.networks.audit import CRITERIA
+
+__all__ = ["render_audit", "render_description"]
 
 #: Columns whose text may be broken over lines.
 _LONG = ("meaning and source", "holds", "learns_by", "runs")
+
+_COLOURS = {"pass": "green", "fail": "bold red", "note": "dim"}
 
 
 def render_description(description, console):
@@ -30,6 +34,32 @@ def render_description(description, console):
     _print_equations(console, description.equations)
     _print_table(console, "Parameters", _with_source(description.parameters))
     _print_table(console, "Schedule of a time step", _by_slot(description.schedule))
+
+
+def render_audit(audit, name, console):
+    """Print a plausibility audit.
+
+    Parameters
+    ----------
+    audit : bsd.networks.Audit
+    name : str
+        Experiment.
+    console : rich.console.Console
+    """
+    table = Table(title=f"Plausibility of {name}", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("", "check", "verdict", "evidence"):
+        table.add_column(column, overflow="fold", ratio={"check": 1, "evidence": 3}.get(column))
+    for criterion, rows in audit.table.groupby("criterion", sort=False):
+        verdict = audit.verdicts.get(criterion, "")
+        title = CRITERIA.get(criterion, "what else a biologist would object to")
+        mark = Text(verdict.upper(), style=_COLOURS.get(verdict, ""))
+        table.add_row(Text(criterion if verdict else "", style="bold"), Text(title, style="bold"),
+                      mark, "")
+        for row in rows.itertuples():
+            mark = Text(row.verdict, style=_COLOURS[row.verdict])
+            table.add_row("", Text(row.check), mark, Text(row.evidence))
+        table.add_section()
+    console.print(table)
 
 
 def _with_source(parameters):

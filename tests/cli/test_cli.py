@@ -161,6 +161,54 @@ def test_show_prints_equations_and_parameters(bsd):
     assert "dv_b/dt" in shown and "tau_soma" in shown and "Theta1" in shown
 
 
+def test_audit_prints_verdicts_with_evidence(bsd):
+    code, shown, _ = bsd("audit", "demo", "--layers", "12,11", "--json")
+    assert code == 0
+    assert json.loads(shown.splitlines()[-1]) == {
+        "name": "demo", "passed": True, **dict.fromkeys(["C1", "C2", "C3", "C4", "C5"], "pass"),
+    }
+    assert "initial weights" in shown and "FAIL" not in shown
+    assert "Dale's law" in shown and "B1 to B0" in shown
+
+
+def test_audit_of_a_network_that_fails(bsd):
+    code, shown, err = bsd(
+        "audit", "demo", "--layers", "12,11", "--set", "learning.features=voltages", "--json"
+    )
+    assert code == 1 and not err
+    result = json.loads(shown.splitlines()[-1])
+    assert not result["passed"] and result["C5"] == "fail" and result["C4"] == "pass"
+    assert "FAIL" in shown
+
+
+def test_audit_of_trained_weights(bsd, finished, monkeypatch):
+    folder, _, _ = finished
+    monkeypatch.setenv("COLUMNS", "200")
+    code, shown, _ = bsd("audit", "demo", "--layers", "64,64", "--results", folder)
+    assert code == 0
+    angles = pd.read_parquet(folder / "weight_alignment.parquet").groupby("layer")["angle_deg"]
+    for layer, angle in angles.last().items():
+        assert f"W{layer} and Theta{layer} {angle:.1f} deg" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (("digts",), "'digts'"),
+        (("demo", "--set", "cell.tau_som=10*ms"), "cell.tau_soma"),
+        (("demo", "--layers", "0"), "whole number"),
+        (("demo", "--results", "nowhere"), "no weights.npz"),
+    ],
+)
+def test_audit_refuses(refused, arguments, says):
+    refused("audit", *arguments, says=says)
+
+
+def test_audit_of_another_network_than_the_run(refused, finished):
+    folder, _, _ = finished
+    refused("audit", "demo", "--layers", "12,11", "--results", folder, says="weights W0")
+
+
 def test_json_is_the_last_line(finished):
     folder, stdout, _ = finished
     result = json.loads(stdout.splitlines()[-1])
