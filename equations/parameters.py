@@ -199,6 +199,11 @@ class EncodingParameters(_Checked):
         1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max",
         bounds=(0.01, 1)
     )
+    receptive_field: int = parameter(
+        0, 1, "n_rf", "side of the square of pixels that a cell of the first hidden layer receives "
+        "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
+        bounds=(0, 10_000),
+    )
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ r_learn = int(learn > 0)*n_s*count_unit
 #: Basal synapses of both pathways.
 PLASTIC_SYNAPSE = """
 w     : 1
-w_max : 1 (shared, constant)
+w_max : 1 (constant)          # bound of the weight, 0 where there is no synapse
 """
 
 PROPAGATE = "I_b_post += w*I_epsc_post"

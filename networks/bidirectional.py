@@ -5,6 +5,7 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import math
 import re
 
 import numpy as np
@@ -126,6 +127,12 @@ class BidirectionalNetwork:
             raise InputError(
                 f"layers = {layers}: give the cells of the stimulus, at least one hidden width and "
                 "the number of concepts, each a positive whole number."
+            )
+        field = parameters.encoding.receptive_field
+        if field and math.isqrt(layers[0]) ** 2 != layers[0]:
+            raise InputError(
+                f"encoding.receptive_field = {field}: needs a square stimulus, not {layers[0]} "
+                "pixels (0: no receptive fields)."
             )
         self.n_concepts = layers[-1]
         sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
@@ -633,9 +640,13 @@ class BidirectionalNetwork:
             "normaliser.margin": learning.margin,
             "normaliser.gated": float(learning.margin_gating),
             "memory.n_slots": learning.memory_slots,
-            "afferent_basal.w_max": learning.weight_max,
-            "cortical_basal.w_max": learning.weight_max,
         }
+        for name, size in self._synapse_numbers().items():
+            values[f"{name}.w_max"] = np.zeros(size)
+        for projection in layout.projections:
+            values[f"{projection.synapses}.w_max"][projection.synapse_slice] = (
+                learning.weight_max * self.connectivity(projection).ravel()
+            )
         top = f"F{layout.depth + 1}"
         rules = {
             "reco": lambda q: q.name not in (top, "B0")
@@ -658,6 +669,30 @@ class BidirectionalNetwork:
         )
         values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
+
+    def _synapse_numbers(self):
+        return {p.synapses: p.synapse_slice.stop for p in self.layout.projections}
+
+    def connectivity(self, projection):
+        """Which cells of a projection's source reach which cells of its target.
+
+        The receptive fields of the first hidden layer are squares whose places are spread evenly
+        over the stimulus (the quasi-random R2 sequence of Roberts 2018).
+
+        Returns
+        -------
+        ndarray of bool, shape (n_pre, n_post)
+        """
+        side, (n_pre, n_post) = self.parameters.encoding.receptive_field, projection.shape
+        width = math.isqrt(n_pre)
+        if projection.kind != "sensory" or side == 0 or side >= width:
+            return np.ones((n_pre, n_post), dtype=bool)
+        ratio = 1.324717957244746  # of the R2 sequence: x**3 = x + 1
+        places = np.outer(np.arange(1, n_post + 1), [1 / ratio, 1 / ratio**2]) % 1
+        first = np.floor(places * (width - side + 1)).astype(int)
+        offset = np.arange(width)[:, None, None] - first  # pixel, cell, axis
+        inside = (offset >= 0) & (offset < side)
+        return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
 
     def _asymmetries(self):
         """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
@@ -690,10 +725,7 @@ class BidirectionalNetwork:
             Keys ``"object.variable"``.
         """
         layout = self.layout
-        sizes = {"afferent_basal": 0, "cortical_basal": 0}
-        for projection in layout.projections:
-            sizes[projection.synapses] = projection.synapse_slice.stop
-        weights = {name: np.zeros(n) for name, n in sizes.items()}
+        weights = {name: np.zeros(n) for name, n in self._synapse_numbers().items()}
         learning = self.parameters.learning
         for projection in layout.projections:
             n_pre, n_post = projection.shape
@@ -701,8 +733,10 @@ class BidirectionalNetwork:
             gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*self._seed_words(seed, projection.source.replica), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+            connected = self.connectivity(projection)
+            scale = connected * gain / np.sqrt(connected.sum(axis=0))
             weights[projection.synapses][projection.synapse_slice] = (
-                generator.standard_normal(n_pre * n_post) * gain / np.sqrt(n_pre)
+                generator.standard_normal(n_pre * n_post) * scale.ravel()
             )
         memories = sum(p.size for p in self.memory_populations)
         slots = self.parameters.learning.memory_slots

@@ -77,6 +77,7 @@ class DenseProjection:
             return f"brian::{array(group.variables[variable])}"
 
         weights = array(self.synapses.variables["w"], access_data=False)
+        bounds = array(self.synapses.variables["w_max"], access_data=False)
         for mark, text in {
             "@NAME@": name,
             "@N_PRE@": str(len(self.source)),
@@ -87,7 +88,7 @@ class DenseProjection:
             "@FIRST@": of(self.source, "first_synapse"),
             "@R@": of(self.source, "r_learn"),
             "@TEACH@": of(self.target, "teach"),
-            "@W_MAX@": of(self.synapses, "w_max"),
+            "@W_MAX@": f"brian::{bounds}",
             "@W@": f"brian::{weights}",
             "@REAL@": "float" if self.synapses.variables["w"].dtype == np.float32 else "double",
         }.items():
@@ -126,7 +127,8 @@ class DenseProjection:
             targets, row = self._row(cell)
             if not np.any(teach[targets]):
                 continue
-            w[row] = np.clip(w[row] + r_learn[cell] * teach[targets], -w_max, w_max)
+            bound = w_max[row]
+            w[row] = np.clip(w[row] + r_learn[cell] * teach[targets], -bound, bound)
             changed[targets] += 1
         return changed[i]
 
@@ -184,7 +186,6 @@ static inline @REAL@ @NAME@(const int32_t i)
     {
         std::fill(changed.begin(), changed.end(), (@REAL@)0);
         @REAL@* w = @W@.data();
-        const @REAL@ w_max = @W_MAX@[0];
         int32_t last_start = -1;
         bool learns = false;
         for (int32_t cell = 0; cell < @N_PRE@; cell++)
@@ -202,11 +203,12 @@ static inline @REAL@ @NAME@(const int32_t i)
             }
             if (!learns) continue;
             @REAL@* __restrict row = w + @FIRST@[cell];
+            const @REAL@* __restrict bound = @W_MAX@.data() + @FIRST@[cell];
             for (int32_t k = 0; k < length; k++)
             {
                 @REAL@ value = row[k] + r * teach[k];
-                value = value > w_max ? w_max : value;
-                row[k] = value < -w_max ? -w_max : value;
+                value = value > bound[k] ? bound[k] : value;
+                row[k] = value < -bound[k] ? -bound[k] : value;
             }
             for (int32_t k = 0; k < length; k++)
                 changed[start + k] += 1;

@@ -116,10 +116,12 @@ CASES = [
 ] + [
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
+    ("discrete", "dense", {"encoding.receptive_field": 2}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
+    ("discrete", "synapses", {"encoding.receptive_field": 2}),
     ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
     ("biophysical", "dense", BIO),
@@ -156,27 +158,44 @@ def test_weight_change_equals_the_rule(
     (last,) = observe(simulation, table[5:])
     after = simulation.weights()
     changes_by_rule = rule.trial(last, table["learn"][5])
-    bound = parameters.learning.weight_max
+    field = parameters.encoding.receptive_field
     for name, (_, post) in PROJECTIONS.items():
         assert before[name].shape == changes_by_rule[name].shape
+        bound = parameters.learning.weight_max
+        if name == "W0" and field:
+            bound = bound * receptive_fields(network)
+            assert 0 < np.count_nonzero(bound) < bound.size
         expected = np.clip(before[name] + changes_by_rule[name], -bound, bound) - before[name]
         measured = after[name] - before[name]
         size = np.linalg.norm(expected)
         assert size > 1e-6, f"{name}: nothing was learned, so nothing was tested"
         assert np.linalg.norm(measured - expected) <= 1e-9 * size, name
-        if bound < 1 and post in ("F1", "F2", "B1", "B2"):
+        if np.max(bound) < 1 and post in ("F1", "F2", "B1", "B2"):
             assert np.any(np.abs(after[name]) == bound)
     check_that_the_case_is_not_trivial(rule, last)
+
+
+def receptive_fields(network):
+    """Pixels that reach each cell of F1, found from its initial weights: whole squares."""
+    side = network.parameters.encoding.receptive_field
+    projection = network.layout.projection("W0")
+    w = network.initial_state(0)["afferent_basal.w"][projection.synapse_slice]
+    seen = w.reshape(3, 3, SIZES["F1"]) != 0
+    for cell in range(SIZES["F1"]):
+        rows, columns = (np.flatnonzero(seen[..., cell].any(axis=k)) for k in (1, 0))
+        assert seen[..., cell].sum() == side**2 == len(rows) * len(columns)
+        assert np.ptp(rows) == np.ptp(columns) == side - 1
+    return seen.reshape(projection.shape).astype(float)
 
 
 def start_with_firing_readouts(simulation):
     """Random weights onto output and recalled stimulus too, which otherwise start silent."""
     generator = np.random.default_rng(5)
-    bound = simulation.network.parameters.learning.weight_max
     state = dict(simulation.state)
     for name in ("afferent_basal.w", "cortical_basal.w"):
         values = generator.normal(0.15, 0.5, size=np.shape(state[name]))
-        state[name] = np.clip(values, -bound, bound)
+        bounds = simulation.network.values()[name + "_max"]
+        state[name] = np.clip(values, -bounds, bounds)
     simulation.restore(state)
 
 
