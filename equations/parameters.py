@@ -222,6 +222,10 @@ class LearningParameters(_Checked):
         2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories",
         "paper, eq. 6 (there 0.6, summed over the batch)", bounds=(0, 1e3),
     )
+    familiarity: float = parameter(
+        2.0, 1, "a", "likeness of a memory and the present apical pattern from which it does not "
+        "repel (2: every memory repels)", bounds=(0, 2),
+    )
     margin_gating: bool = parameter(
         True, 1, "-", "scale learning by the margin between C and the strongest memory"
     )

@@ -324,7 +324,7 @@ class BidirectionalNetwork:
                 "partner_cell",
             },
             "normaliser": set(),
-            "memory": {"slot", "population", "target_start", "target_stop"},
+            "memory": {"slot", "population", "target_start", "target_stop", "partner_memory"},
         }
         wiring = """
         target_start  : integer (constant)
@@ -422,9 +422,18 @@ class BidirectionalNetwork:
         memory.population = np.repeat([p.index for p in populations], k)
         memory.target_start = np.repeat([p.start for p in populations], k)
         memory.target_stop = np.repeat([p.stop for p in populations], k)
+        memory.partner_memory = self._partner_memories()
+        memory.partner_likeness = linked_var(memory, "likeness", index="partner_memory")
         memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
         memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
         memory.run_regularly("learn = control(t, 0)", when="begin", name="memory_begin")
+
+    def _partner_memories(self):
+        """The memory of the same slot in the partner population; its own where there is none."""
+        slots = self.parameters.learning.memory_slots
+        place = {population: k for k, population in enumerate(self.memory_populations)}
+        partners = [place.get(self.layout.partner(p), place[p]) for p in place]
+        return (slots * np.array(partners)[:, None] + np.arange(slots)).ravel()
 
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -572,7 +581,8 @@ class BidirectionalNetwork:
         pattern.connect(j="k for k in range(target_start_pre, target_stop_pre)")
         pattern.pre.when = "store"
         pattern.pre.order = 1
-        _sum_at(pattern, {"overlap_pre": "compare", "inhibition_post": "inhibit"})
+        slots = {"overlap_pre": "compare", "likeness_pre": "compare", "inhibition_post": "inhibit"}
+        _sum_at(pattern, slots)
         memory_pooling = objects.add(
             Synapses(
                 objects.memory, objects.normaliser, eqs["POOL_MEMORY"], name="memory_pooling",
@@ -640,6 +650,7 @@ class BidirectionalNetwork:
             "normaliser.margin": learning.margin,
             "normaliser.gated": float(learning.margin_gating),
             "memory.n_slots": learning.memory_slots,
+            "memory.familiar": learning.familiarity,
         }
         for name, size in self._synapse_numbers().items():
             values[f"{name}.w_max"] = np.zeros(size)

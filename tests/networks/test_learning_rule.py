@@ -30,6 +30,7 @@ class Rule:
     def __init__(self, parameters):
         self.p = parameters
         self.memories = {name: [] for name in PARTNER}
+        self.forgiven = 0  # memories that were familiar
         self.seen = []  # (population, C, gate) of every ReCo error
 
     def uses_reco(self, population):
@@ -44,11 +45,28 @@ class Rule:
         rate = {name: data["spikes"].sum(axis=0) / most for name, data in seen.items()}
         if learn == 0:
             return {name: np.zeros((SIZES[a], SIZES[b])) for name, (a, b) in PROJECTIONS.items()}
+        patterns = {
+            name: rate[name] / np.sqrt(rate[name] @ rate[name] + self.p.learning.epsilon**2)
+            for name in rate
+        }
+        self.familiar = self.familiar_trials(patterns)
         delta = {name: self.error(name, seen[name], rate) for name in PARTNER}
         return {
             name: learn * self.learning_rate(post) * np.outer(rate[pre], delta[post])
             for name, (pre, post) in PROJECTIONS.items()
         }
+
+    def familiar_trials(self, patterns):
+        """Per layer: past trials whose apical pattern, in either population, is like today's."""
+        familiar = {}
+        for name in PARTNER:
+            both = [name] if PARTNER[name] not in PARTNER else [name, PARTNER[name]]
+            like = np.array([
+                [mu @ patterns[PARTNER[one]] for mu in self.memories[one]]
+                for one in both if self.uses_reco(one)
+            ])
+            familiar[name] = (like >= self.p.learning.familiarity).any(axis=0)
+        return familiar
 
     def learning_rate(self, population):
         learning = self.p.learning
@@ -91,6 +109,8 @@ class Rule:
         cosine = h @ h_partner
         memories = np.reshape(self.memories[name], (-1, len(h)))
         c = np.maximum(0, memories @ h)
+        c[self.familiar[name]] = 0
+        self.forgiven += self.familiar[name].sum()
         attraction = 2 * (1 - cosine) * (h_partner - cosine * h)
         repulsion = 2 * learning.lam / learning.memory_slots * (c @ memories - (c @ c) * h)
         gate = 1.0
@@ -116,12 +136,14 @@ CASES = [
 ] + [
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
+    ("discrete", "dense", {"learning.familiarity": 0.8}),
     ("discrete", "dense", {"encoding.receptive_field": 2}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
-    ("discrete", "synapses", {"encoding.receptive_field": 2}),
+    ("discrete", "synapses", {"learning.familiarity": 0.8,
+                              "encoding.receptive_field": 2}),
     ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
     ("biophysical", "dense", BIO),
@@ -203,6 +225,7 @@ def check_that_the_case_is_not_trivial(rule, seen):
     for name in SIZES:
         assert seen[name]["spikes"].any(), f"{name} is silent"
     learning = rule.p.learning
+    assert (rule.forgiven > 0) == (learning.familiarity < 1)
     for memories in (rule.memories[name] for name in PARTNER if rule.uses_reco(name)):
         assert len(memories) == learning.memory_slots
     gates = np.array([gate for _, _, gate in rule.seen])
