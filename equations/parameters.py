@@ -232,6 +232,16 @@ class LearningParameters(_Checked):
     margin: float = parameter(
         0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
     )
+    homeostasis: float = parameter(
+        0.0, 1, "g", "gain with which hidden cells approach their target rate (0: none)",
+        "after Turrigiano 2008 (homeostatic plasticity)", bounds=(0, 100),
+    )
+    rate_target: float = parameter(
+        0.1, 1, "rho", "target rate of hidden cells, in units of f_max", bounds=(0, 1)
+    )
+    rate_window: float = parameter(
+        500.0, 1, "n_r", "trials over which a cell averages its rate", bounds=(1, 1e6)
+    )
     eta: float = parameter(
         0.15, 1, "eta", "learning rate of the ReCo rule, forward weights", bounds=(0, 1e3)
     )

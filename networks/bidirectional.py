@@ -651,6 +651,9 @@ class BidirectionalNetwork:
             "normaliser.gated": float(learning.margin_gating),
             "memory.n_slots": learning.memory_slots,
             "memory.familiar": learning.familiarity,
+            "cells.homeostasis": learning.homeostasis,
+            "cells.rate_target": learning.rate_target,
+            "cells.rate_window": learning.rate_window,
         }
         for name, size in self._synapse_numbers().items():
             values[f"{name}.w_max"] = np.zeros(size)
@@ -755,6 +758,7 @@ class BidirectionalNetwork:
             "afferent_basal.w": weights["afferent_basal"],
             "cortical_basal.w": weights["cortical_basal"],
             "memory_pattern.mu": np.zeros(memories * slots),
+            "cells.rate": np.full(layout.n_cells, learning.rate_target),
             "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
         }
 

@@ -30,6 +30,7 @@ class Rule:
     def __init__(self, parameters):
         self.p = parameters
         self.memories = {name: [] for name in PARTNER}
+        self.mean_rate = {name: parameters.learning.rate_target for name in PARTNER}
         self.forgiven = 0  # memories that were familiar
         self.seen = []  # (population, C, gate) of every ReCo error
 
@@ -51,6 +52,10 @@ class Rule:
         }
         self.familiar = self.familiar_trials(patterns)
         delta = {name: self.error(name, seen[name], rate) for name in PARTNER}
+        window = self.p.learning.rate_window
+        for name in PARTNER:
+            missing = rate[name] - self.mean_rate[name]
+            self.mean_rate[name] = self.mean_rate[name] + missing / window
         return {
             name: learn * self.learning_rate(post) * np.outer(rate[pre], delta[post])
             for name, (pre, post) in PROJECTIONS.items()
@@ -88,7 +93,8 @@ class Rule:
         if self.uses_reco(name):
             if learning.features == "voltages":
                 return self.reco(name, basal, apical)
-            return psi * self.reco(name, own, taught)
+            missing = learning.rate_target - self.mean_rate[name]
+            return psi * (self.reco(name, own, taught) + learning.homeostasis * missing)
         if name == "B0" and learning.bottom_rule == "voltage":
             return taught - basal
         if name == "F3" and learning.top_rule == "softmax":
@@ -137,12 +143,13 @@ CASES = [
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
     ("discrete", "dense", {"learning.familiarity": 0.8}),
+    ("discrete", "dense", {"learning.homeostasis": 3.0, "learning.rate_window": 4.0}),
     ("discrete", "dense", {"encoding.receptive_field": 2}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
-    ("discrete", "synapses", {"learning.familiarity": 0.8,
+    ("discrete", "synapses", {"learning.homeostasis": 1.0, "learning.familiarity": 0.8,
                               "encoding.receptive_field": 2}),
     ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
