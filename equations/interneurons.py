@@ -64,23 +64,32 @@ C = ra / (norm*norm_a)
 
 MEMORY = """
 overlap      : 1                       # mu . h
-c            : 1                       # response, max(0, mu . h)
+likeness     : 1                       # mu . h^
+partner_likeness : 1 (linked)          # the same of the partner population's memory of that trial
+c            : 1                       # response, max(0, mu . h); 0 when mu is familiar
+familiar     : 1 (shared, constant)    # likeness from which mu counts as the same concept's
 slot         : integer (constant)      # 0 .. K-1
 pointer      : integer                 # the slot that the next trial fills
 n_slots      : integer (shared, constant)
 learn        : 1 (shared)              # plasticity of the trial under way
 replica      : integer (shared, constant)  # the network's number
 population   : integer (constant)      # normaliser of its population
+partner_memory : integer (constant)    # memory of the same trial in the partner population
 """
 
 #: Memory interneurons to and from their cells, over one stored pattern `mu`.
 MEMORY_SYNAPSE = """
 mu                      : 1
 overlap_pre = mu*h_post : 1 (summed)
+likeness_pre = mu*h_a_post : 1 (summed)
 inhibition_post = mu*c_pre : 1 (summed)
 """
 
-RESPOND = "c = clip(overlap, 0, inf)"
+#: A memory of what the apical dendrites of its population or of the partners receive now does not
+#: repel: it is no negative.
+RESPOND = """
+c = clip(overlap, 0, inf)*int(likeness < familiar)*int(partner_likeness < familiar)
+"""
 
 #: Memory interneurons onto the normaliser.
 POOL_MEMORY = """

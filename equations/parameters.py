@@ -199,6 +199,11 @@ class EncodingParameters(_Checked):
         1.0, 1, "r_c", "rate of the active concept afferents, in units of f_max",
         bounds=(0.01, 1)
     )
+    receptive_field: int = parameter(
+        0, 1, "n_rf", "side of the square of pixels that a cell of the first hidden layer receives "
+        "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
+        bounds=(0, 10_000),
+    )
 
 
 @dataclass(frozen=True)
@@ -217,11 +222,25 @@ class LearningParameters(_Checked):
         2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories",
         "paper, eq. 6 (there 0.6, summed over the batch)", bounds=(0, 1e3),
     )
+    familiarity: float = parameter(
+        2.0, 1, "a", "likeness of a memory and the present apical pattern from which it does not "
+        "repel (2: every memory repels)", bounds=(0, 2),
+    )
     margin_gating: bool = parameter(
         True, 1, "-", "scale learning by the margin between C and the strongest memory"
     )
     margin: float = parameter(
         0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
+    )
+    homeostasis: float = parameter(
+        0.0, 1, "g", "gain with which hidden cells approach their target rate (0: none)",
+        "after Turrigiano 2008 (homeostatic plasticity)", bounds=(0, 100),
+    )
+    rate_target: float = parameter(
+        0.1, 1, "rho", "target rate of hidden cells, in units of f_max", bounds=(0, 1)
+    )
+    rate_window: float = parameter(
+        500.0, 1, "n_r", "trials over which a cell averages its rate", bounds=(1, 1e6)
     )
     eta: float = parameter(
         0.15, 1, "eta", "learning rate of the ReCo rule, forward weights", bounds=(0, 1e3)

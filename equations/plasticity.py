@@ -10,8 +10,10 @@ at frozen weights -n psi_k times the gradient of the present trial's row of the 
 paper, eq. 6) with the K memories as its negatives. Margin gating (on by default) multiplies both
 terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`. Where the
 partner is an afferent, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
-an asymmetry b_k that differs between the cells of one concept. Weights change by
-dw_jk = eta r_j delta_k, times the trial's factor `learn`, and stay within -w_max to w_max.
+an asymmetry b_k that differs between the cells of one concept. Homeostasis adds
+psi_k g (rho - <r_k>) to the error of ReCo cells, where <r_k> is the cell's own mean rate. Weights
+change by dw_jk = eta r_j delta_k, times the trial's factor `learn`, and stay within -w_max to
+w_max.
 """
 
 __all__ = [
@@ -33,6 +35,10 @@ r_a          : 1                     # apical feature
 h            : 1                     # r / n
 h_a          : 1                     # r^ / n^
 inhibition   : 1                     # sum_m c_m mu_m, from the memory interneurons
+rate         : 1                     # <r>, running mean of the somatic rate
+rate_target  : 1 (shared, constant)  # rho
+rate_window  : 1 (shared, constant)  # trials of the running mean
+homeostasis  : 1 (shared, constant)  # g, gain of the homeostasis
 delta        : 1                     # local error
 teach        : 1                     # eta * learn * delta, read by the basal synapses
 r_learn      : 1                     # somatic rate at the learning tick, else 0
@@ -83,7 +89,8 @@ slope = by_voltage + (1 - by_voltage)*psi
 e_reco = attract*(h_a - C*h) - repel*(inhibition - cc*h)
 e_spikes = (n_a - n_s)*count_unit * (1 + bias*sign(n_a - n_s))
 e_volts = n_a*count_unit - u
-delta = reco*slope*e_reco + delta_spikes*psi*e_spikes + delta_volts*e_volts
+e_rate = homeostasis*(rate_target - rate)
+delta = reco*(slope*e_reco + psi*e_rate) + delta_spikes*psi*e_spikes + delta_volts*e_volts
 """
 
 ERROR_SOFTMAX = """
@@ -91,6 +98,7 @@ delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
 """
 
 START_LEARNING = """
+rate += int(learn > 0)*(n_s*count_unit - rate)/rate_window
 teach = eta*learn*delta
 r_learn = int(learn > 0)*n_s*count_unit
 """
@@ -98,7 +106,7 @@ r_learn = int(learn > 0)*n_s*count_unit
 #: Basal synapses of both pathways.
 PLASTIC_SYNAPSE = """
 w     : 1
-w_max : 1 (shared, constant)
+w_max : 1 (shared, constant)  # bound of the weight
 """
 
 PROPAGATE = "I_b_post += w*I_epsc_post"

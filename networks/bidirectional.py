@@ -5,6 +5,7 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import math
 import re
 
 import numpy as np
@@ -160,6 +161,12 @@ class BidirectionalNetwork:
                 f"layers = {layers}: give the cells of the stimulus, at least one hidden width and "
                 "the number of concepts, each a positive whole number."
             )
+        field = parameters.encoding.receptive_field
+        if field and math.isqrt(layers[0]) ** 2 != layers[0]:
+            raise InputError(
+                f"encoding.receptive_field = {field}: needs a square stimulus, not {layers[0]} "
+                "pixels (0: no receptive fields)."
+            )
         self.n_concepts = layers[-1]
         sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
         self.layout = Layout(sizes, replicas)
@@ -199,6 +206,7 @@ class BidirectionalNetwork:
             "softmax": p.learning.top_rule == "softmax",
             "top_memory": p.learning.top_rule == "reco",
             "own_values": sorted(self._own_values),
+            "receptive_fields": self.receptive_fields,
             "equations": self.equations,
         }
 
@@ -213,6 +221,8 @@ class BidirectionalNetwork:
         own = {name.split(".")[1] for name in self._own_values if name.startswith(f"{group}.")}
         if self.layout.replicas > 1:
             own |= _OWN_OF_REPLICA.get(group, set())
+        if group == "afferent_basal" and self.receptive_fields:
+            own.add("w_max")  # 0 where there is no synapse
         for name in own:
             text = re.sub(
                 rf"^(\s*{name}\s*:.*)\(shared(?:, (constant))?\)",
@@ -381,7 +391,7 @@ class BidirectionalNetwork:
                 "partner_cell", "replica",
             },
             "normaliser": set(),
-            "memory": {"slot", "population", "replica"},
+            "memory": {"slot", "population", "replica", "partner_memory"},
         }
         wiring = """
         target_start  : integer (constant)
@@ -479,11 +489,20 @@ class BidirectionalNetwork:
         memory.set_event_schedule("store", when="store", order=0)
         memory.slot = np.tile(np.arange(k), len(populations))
         memory.population = np.repeat([p.index for p in populations], k)
+        memory.partner_memory = self._partner_memories()
+        memory.partner_likeness = linked_var(memory, "likeness", index="partner_memory")
         memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
         memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
         memory.run_regularly(eqs["READ_LEARN"], when="begin", name="memory_begin")
         if layout.replicas > 1:
             memory.replica = np.repeat([p.replica for p in populations], k)
+
+    def _partner_memories(self):
+        """The memory of the same slot in the partner population; its own where there is none."""
+        slots = self.parameters.learning.memory_slots
+        place = {population: k for k, population in enumerate(self.memory_populations)}
+        partners = [place.get(self.layout.partner(p), place[p]) for p in place]
+        return (slots * np.array(partners)[:, None] + np.arange(slots)).ravel()
 
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -574,7 +593,7 @@ class BidirectionalNetwork:
                 }
             synapses = objects.add(
                 Synapses(
-                    source, objects.cells, eqs["PLASTIC_SYNAPSE"], name=name,
+                    source, objects.cells, self._model(name, eqs["PLASTIC_SYNAPSE"]), name=name,
                     dt=self.parameters.timing.dt, **pathways,
                 )
             )
@@ -652,7 +671,8 @@ class BidirectionalNetwork:
         pattern.connect(i=memories, j=partners)
         pattern.pre.when = "store"
         pattern.pre.order = 1
-        _sum_at(pattern, {"overlap_pre": "compare", "inhibition_post": "inhibit"})
+        slots = {"overlap_pre": "compare", "likeness_pre": "compare", "inhibition_post": "inhibit"}
+        _sum_at(pattern, slots)
         memory_pooling = objects.add(
             Synapses(
                 objects.memory, objects.normaliser, eqs["POOL_MEMORY"], name="memory_pooling",
@@ -713,8 +733,17 @@ class BidirectionalNetwork:
             own = np.array([shared[name] for shared in each])
             if name.startswith("cells."):
                 values[name] = self.layout.per_cell(lambda q, own=own: own[q.replica])
+            elif name.startswith("memory."):
+                replicas = [q.replica for q in self.memory_populations]
+                values[name] = np.repeat(own[replicas], self.parameters.learning.memory_slots)
             else:
                 values[name] = own[[q.replica for q in self.layout.populations]]
+        if self.receptive_fields:
+            bounds = np.empty(self._synapse_numbers()["afferent_basal"])
+            for p in self.layout.projections:
+                if p.synapses == "afferent_basal":
+                    bounds[p.synapse_slice] = self.connectivity(p).ravel()
+            values["afferent_basal.w_max"] = bounds * values["afferent_basal.w_max"]
         values.update(self._cell_values())
         values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
@@ -755,8 +784,12 @@ class BidirectionalNetwork:
             "normaliser.margin": learning.margin,
             "normaliser.gated": float(learning.margin_gating),
             "memory.n_slots": learning.memory_slots,
+            "memory.familiar": learning.familiarity,
             "afferent_basal.w_max": learning.weight_max,
             "cortical_basal.w_max": learning.weight_max,
+            "cells.homeostasis": learning.homeostasis,
+            "cells.rate_target": learning.rate_target,
+            "cells.rate_window": learning.rate_window,
         }
         if learning.top_rule == "softmax":
             values["cells.beta"] = learning.softmax_gain
@@ -795,6 +828,35 @@ class BidirectionalNetwork:
         )
         return values
 
+    @property
+    def receptive_fields(self):
+        """Whether the cells of the first hidden layer receive a part of the stimulus only."""
+        return 0 < self.parameters.encoding.receptive_field < math.isqrt(self.layout.layers[0])
+
+    def _synapse_numbers(self):
+        return {p.synapses: p.synapse_slice.stop for p in self.layout.projections}
+
+    def connectivity(self, projection):
+        """Which cells of a projection's source reach which cells of its target.
+
+        The receptive fields of the first hidden layer are squares whose places are spread evenly
+        over the stimulus (the quasi-random R2 sequence of Roberts 2018).
+
+        Returns
+        -------
+        ndarray of bool, shape (n_pre, n_post)
+        """
+        side, (n_pre, n_post) = self.parameters.encoding.receptive_field, projection.shape
+        if projection.kind != "sensory" or not self.receptive_fields:
+            return np.ones((n_pre, n_post), dtype=bool)
+        width = math.isqrt(n_pre)
+        ratio = 1.324717957244746  # of the R2 sequence: x**3 = x + 1
+        places = np.outer(np.arange(1, n_post + 1), [1 / ratio, 1 / ratio**2]) % 1
+        first = np.floor(places * (width - side + 1)).astype(int)
+        offset = np.arange(width)[:, None, None] - first  # pixel, cell, axis
+        inside = (offset >= 0) & (offset < side)
+        return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
+
     def _asymmetries(self, population):
         """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
         p = self._parameters_of(population)
@@ -827,10 +889,7 @@ class BidirectionalNetwork:
             Keys ``"object.variable"``.
         """
         layout, seeds = self.layout, self.seeds(seed)
-        sizes = {"afferent_basal": 0, "cortical_basal": 0}
-        for projection in layout.projections:
-            sizes[projection.synapses] = projection.synapse_slice.stop
-        weights = {name: np.zeros(n) for name, n in sizes.items()}
+        weights = {name: np.zeros(n) for name, n in self._synapse_numbers().items()}
         for projection in layout.projections:
             n_pre, n_post = projection.shape
             learning = self._parameters_of(projection.source).learning
@@ -838,8 +897,10 @@ class BidirectionalNetwork:
             gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+            connected = self.connectivity(projection)
+            scale = connected * gain / np.sqrt(connected.sum(axis=0))
             weights[projection.synapses][projection.synapse_slice] = (
-                generator.standard_normal(n_pre * n_post) * gain / np.sqrt(n_pre)
+                generator.standard_normal(n_pre * n_post) * scale.ravel()
             )
         memories = sum(p.size for p in self.memory_populations)
         slots = self.parameters.learning.memory_slots
@@ -847,6 +908,7 @@ class BidirectionalNetwork:
             "afferent_basal.w": weights["afferent_basal"],
             "cortical_basal.w": weights["cortical_basal"],
             "memory_pattern.mu": np.zeros(memories * slots),
+            "cells.rate": layout.per_cell(lambda p: self._parameters_of(p).learning.rate_target),
             "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
         }
 

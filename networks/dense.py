@@ -119,7 +119,9 @@ class DenseProjection:
         variables = self.target.variables
         pointers = [get_device().get_array_name(variables[a], prefix="_ptr") for a in arrays]
         return {
-            "support_code": code.replace("@NAME@", f"{name}_of").replace("@REAL@", self._real),
+            "support_code": code.replace("@NAME@", f"{name}_of")
+            .replace("@REAL@", self._real)
+            .replace("@AT@", "0" if self.synapses.variables["w_max"].scalar else "at"),
             "hashdefine_code": f"#define {name}(i) {name}_of(i, {', '.join(pointers)})",
         }
 
@@ -130,6 +132,8 @@ class DenseProjection:
             return f"brian::{array(group.variables[variable])}"
 
         weights = array(self.synapses.variables["w"], access_data=False)
+        bound = self.synapses.variables["w_max"]
+        bounds = f"brian::{array(bound, access_data=False)}"
         for mark, text in {
             "@NAME@": name,
             "@N_PRE@": str(len(self.source)),
@@ -140,7 +144,8 @@ class DenseProjection:
             "@FIRST@": of(self.source, "first_synapse"),
             "@R@": of(self.source, "r_learn"),
             "@TEACH@": of(self.target, "teach"),
-            "@W_MAX@": of(self.synapses, "w_max"),
+            "@W_MAX@": bounds if bound.scalar else f"{bounds}.data() + first",
+            "@AT@": "0" if bound.scalar else "k",
             "@W@": f"brian::{weights}",
             "@REAL@": self._real,
         }.items():
@@ -179,7 +184,8 @@ class DenseProjection:
             targets, row = self._row(cell)
             if not np.any(teach[targets]):
                 continue
-            w[row] = np.clip(w[row] + r_learn[cell] * teach[targets], -w_max, w_max)
+            bound = w_max[row] if len(w_max) > 1 else w_max
+            w[row] = np.clip(w[row] + r_learn[cell] * teach[targets], -bound, bound)
             changed[targets] += 1
         return changed[i]
 
@@ -237,7 +243,6 @@ static inline @REAL@ @NAME@(const int32_t i)
     {
         std::fill(changed.begin(), changed.end(), (@REAL@)0);
         @REAL@* w = @W@.data();
-        const @REAL@ w_max = @W_MAX@[0];
         int32_t last_start = -1;
         bool learns = false;
         for (int32_t cell = 0; cell < @N_PRE@; cell++)
@@ -254,12 +259,15 @@ static inline @REAL@ @NAME@(const int32_t i)
                     learns |= (teach[k] != 0);
             }
             if (!learns) continue;
-            @REAL@* __restrict row = w + @FIRST@[cell];
+            const int32_t first = @FIRST@[cell];
+            @REAL@* __restrict row = w + first;
+            const @REAL@* __restrict w_max = @W_MAX@;
             for (int32_t k = 0; k < length; k++)
             {
+                const @REAL@ bound = w_max[@AT@];
                 @REAL@ value = row[k] + r * teach[k];
-                value = value > w_max ? w_max : value;
-                row[k] = value < -w_max ? -w_max : value;
+                value = value > bound ? bound : value;
+                row[k] = value < -bound ? -bound : value;
             }
             for (int32_t k = 0; k < length; k++)
                 changed[start + k] += 1;
@@ -308,10 +316,10 @@ static inline __host__ __device__ @REAL@ @NAME@(
     const int32_t* target_stop, const int32_t* first_synapse, @REAL@* w)
 {
     const int32_t start = source_start[i], n = source_stop[i] - start;
-    const @REAL@ error = teach[i], most = w_max[0];
+    const @REAL@ error = teach[i];
     if (n == 0 || error == 0) return 0;
     const int32_t length = target_stop[start] - target_start[start];
-    @REAL@* column = w + first_synapse[start] + (i - target_start[start]);
+    const int64_t first = first_synapse[start] + (i - target_start[start]);
     r_learn += start;
     @REAL@ changed = 0;
 #pragma unroll 4
@@ -319,9 +327,11 @@ static inline __host__ __device__ @REAL@ @NAME@(
     {
         const @REAL@ r = r_learn[k];
         if (r == 0) continue;
-        @REAL@ value = column[(int64_t)k*length] + r*error;
-        value = value > most ? most : value;
-        column[(int64_t)k*length] = value < -most ? -most : value;
+        const int64_t at = first + (int64_t)k*length;
+        const @REAL@ bound = w_max[@AT@];
+        @REAL@ value = w[at] + r*error;
+        value = value > bound ? bound : value;
+        w[at] = value < -bound ? -bound : value;
         changed += 1;
     }
     return changed;

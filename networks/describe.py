@@ -181,8 +181,8 @@ def _projections(network, values):
                 "kind": projection.kind,
                 "source": projection.source.name,
                 "target": projection.target.name,
-                "connectivity": "all-to-all",
-                "synapses": projection.source.size * projection.target.size,
+                "connectivity": _connectivity(network, projection),
+                "synapses": int(network.connectivity(projection).sum()),
                 "learning_rate": rate,
                 "plastic": rate > 0,
                 "object": projection.synapses,
@@ -203,6 +203,12 @@ def _projections(network, values):
     for target in _of_one_replica(layout.afferents):
         rows.append(_pairs("relay, gated", layout.partner(target), target, "relay"))
     return pd.DataFrame(rows)
+
+
+def _connectivity(network, projection):
+    side = network.parameters.encoding.receptive_field
+    everywhere = network.connectivity(projection).all()
+    return "all-to-all" if everywhere else f"squares of {side} x {side} pixels"
 
 
 def _pairs(kind, source, target, synapses):

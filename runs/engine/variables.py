@@ -7,7 +7,9 @@ from bsd.networks import CONTROL_COLUMNS
 __all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs", "output_columns"]
 
 #: Variables that a chunk of trials hands on to the next.
-STATE = ("afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer")
+STATE = (
+    "afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer", "cells.rate"
+)
 
 #: Recorded variables: per trial (rows are trials), per event, per time step; last, whether the
 #: run came to its end (1) or was interrupted.

@@ -235,8 +235,9 @@ def cohort(request):
 def called(text, name, arrays, folder, real):
     """What a dense function returns for every cell; it may write into the arrays."""
     kind = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}[real]
-    code = text.replace("@NAME@", name).replace("@REAL@", kind[0])
-    function = getattr(library(code, folder, f"{name}-{real}-{abs(hash(text))}"), name)
+    at = "0" if len(arrays["w_max"]) == 1 else "at"  # as DenseProjection
+    code = text.replace("@NAME@", name).replace("@REAL@", kind[0]).replace("@AT@", at)
+    function = getattr(library(code, folder, f"{name}-{real}-{abs(hash(code))}"), name)
     function.restype = kind[1]
     pointers = [arrays[a].ctypes.data_as(ctypes.c_void_p) for a in dense._CUDA_ARRAYS[name]]
     n = len(arrays["teach"])
@@ -261,15 +262,23 @@ def test_drive_is_a_sum_of_the_weights_of_cells_that_fired(cohort, tmp_path):
 
 
 @needs_compiler
-def test_update_is_the_learning_rule(cohort, tmp_path):
+@pytest.mark.parametrize("fields", [False, True])
+def test_update_is_the_learning_rule(cohort, fields, tmp_path):
+    """With one bound for all weights, and with a bound for each, 0 where there is no synapse."""
     projections, arrays, real = cohort
     arrays = {name: value.copy() for name, value in arrays.items()}
     expected, changed = arrays["w"].copy(), np.zeros(len(arrays["teach"]))
-    most = arrays["w_max"][0]
+    if fields:
+        there = np.random.default_rng(2).integers(0, 2, len(arrays["w"]))
+        arrays["w_max"] = (1.5 * there).astype(real)
+        arrays["w"] *= there
+        expected *= there
+    bounds = np.broadcast_to(arrays["w_max"], expected.shape)
     for p in projections:
         r, error = arrays["r_learn"][p.source.cells], arrays["teach"][p.target.cells]
         w = expected[p.synapse_slice].reshape(p.shape)
         touched = np.outer(r != 0, error != 0)
+        most = bounds[p.synapse_slice].reshape(p.shape)
         w[touched] = np.clip(w + np.outer(r, error), -most, most)[touched]
         changed[p.target.cells] = touched.sum(axis=0)
     before = arrays["w"].copy()
@@ -277,9 +286,10 @@ def test_update_is_the_learning_rule(cohort, tmp_path):
     tolerance = 1e-6 if real == "float32" else 1e-12
     np.testing.assert_allclose(arrays["w"], expected, atol=tolerance)
     np.testing.assert_array_equal(returned, changed)
-    assert (np.abs(expected) == most).any() and (expected != before).mean() > 0.2
+    assert (np.abs(expected) == 1.5).any() and (expected != before).mean() > 0.1
+    assert not fields or not expected[bounds == 0].any()
     arrays["w"][:] = before
-    called(dense.UPDATE_CUDA.replace("value < -most ? -most", "value < most ? value"), "update",
+    called(dense.UPDATE_CUDA.replace("value < -bound ? -bound", "value < bound ? value"), "update",
            arrays, tmp_path, real)
     assert np.abs(arrays["w"] - expected).max() > 0.1
 

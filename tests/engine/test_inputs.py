@@ -101,8 +101,8 @@ def test_data_that_do_not_fit_the_network_are_refused(small_network, dataset):
 
 def test_weights_that_explode_stop_the_run(small_network, dataset, trial_table):
     simulation = Simulation(small_network(), dataset, "runtime")
-    patterns = np.full_like(simulation.state["memory_pattern.mu"], 1e200)
-    simulation.restore({**simulation.state, "memory_pattern.mu": patterns})
+    weights = np.full_like(simulation.state["cortical_basal.w"], 1e308)
+    simulation.restore({**simulation.state, "cortical_basal.w": weights})
     with pytest.raises(RuntimeError, match="NaN or infinite in trials 0 to 1"):
         with np.errstate(all="ignore"):
             simulation.run(trial_table(2))

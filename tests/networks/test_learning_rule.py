@@ -30,6 +30,8 @@ class Rule:
     def __init__(self, parameters):
         self.p = parameters
         self.memories = {name: [] for name in PARTNER}
+        self.mean_rate = {name: parameters.learning.rate_target for name in PARTNER}
+        self.forgiven = 0  # memories that were familiar
         self.seen = []  # (population, C, gate) of every ReCo error
 
     def uses_reco(self, population):
@@ -44,11 +46,32 @@ class Rule:
         rate = {name: data["spikes"].sum(axis=0) / most for name, data in seen.items()}
         if learn == 0:
             return {name: np.zeros((SIZES[a], SIZES[b])) for name, (a, b) in PROJECTIONS.items()}
+        patterns = {
+            name: rate[name] / np.sqrt(rate[name] @ rate[name] + self.p.learning.epsilon**2)
+            for name in rate
+        }
+        self.familiar = self.familiar_trials(patterns)
         delta = {name: self.error(name, seen[name], rate) for name in PARTNER}
+        window = self.p.learning.rate_window
+        for name in PARTNER:
+            missing = rate[name] - self.mean_rate[name]
+            self.mean_rate[name] = self.mean_rate[name] + missing / window
         return {
             name: learn * self.learning_rate(post) * np.outer(rate[pre], delta[post])
             for name, (pre, post) in PROJECTIONS.items()
         }
+
+    def familiar_trials(self, patterns):
+        """Per layer: past trials whose apical pattern, in either population, is like today's."""
+        familiar = {}
+        for name in PARTNER:
+            both = [name] if PARTNER[name] not in PARTNER else [name, PARTNER[name]]
+            like = np.array([
+                [mu @ patterns[PARTNER[one]] for mu in self.memories[one]]
+                for one in both if self.uses_reco(one)
+            ])
+            familiar[name] = (like >= self.p.learning.familiarity).any(axis=0)
+        return familiar
 
     def learning_rate(self, population):
         learning = self.p.learning
@@ -70,7 +93,8 @@ class Rule:
         if self.uses_reco(name):
             if learning.features == "voltages":
                 return self.reco(name, basal, apical)
-            return psi * self.reco(name, own, taught)
+            missing = learning.rate_target - self.mean_rate[name]
+            return psi * (self.reco(name, own, taught) + learning.homeostasis * missing)
         if name == "B0" and learning.bottom_rule == "voltage":
             return taught - basal
         if name == "F3" and learning.top_rule == "softmax":
@@ -91,6 +115,8 @@ class Rule:
         cosine = h @ h_partner
         memories = np.reshape(self.memories[name], (-1, len(h)))
         c = np.maximum(0, memories @ h)
+        c[self.familiar[name]] = 0
+        self.forgiven += self.familiar[name].sum()
         attraction = 2 * (1 - cosine) * (h_partner - cosine * h)
         repulsion = 2 * learning.lam / learning.memory_slots * (c @ memories - (c @ c) * h)
         gate = 1.0
@@ -116,10 +142,15 @@ CASES = [
 ] + [
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
+    ("discrete", "dense", {"learning.familiarity": 0.8}),
+    ("discrete", "dense", {"learning.homeostasis": 3.0, "learning.rate_window": 4.0}),
+    ("discrete", "dense", {"encoding.receptive_field": 2}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
+    ("discrete", "synapses", {"learning.homeostasis": 1.0, "learning.familiarity": 0.8,
+                              "encoding.receptive_field": 2}),
     ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
     ("biophysical", "dense", BIO),
@@ -156,27 +187,44 @@ def test_weight_change_equals_the_rule(
     (last,) = observe(simulation, table[5:])
     after = simulation.weights()
     changes_by_rule = rule.trial(last, table["learn"][5])
-    bound = parameters.learning.weight_max
+    field = parameters.encoding.receptive_field
     for name, (_, post) in PROJECTIONS.items():
         assert before[name].shape == changes_by_rule[name].shape
+        bound = parameters.learning.weight_max
+        if name == "W0" and field:
+            bound = bound * receptive_fields(network)
+            assert 0 < np.count_nonzero(bound) < bound.size
         expected = np.clip(before[name] + changes_by_rule[name], -bound, bound) - before[name]
         measured = after[name] - before[name]
         size = np.linalg.norm(expected)
         assert size > 1e-6, f"{name}: nothing was learned, so nothing was tested"
         assert np.linalg.norm(measured - expected) <= 1e-9 * size, name
-        if bound < 1 and post in ("F1", "F2", "B1", "B2"):
+        if np.max(bound) < 1 and post in ("F1", "F2", "B1", "B2"):
             assert np.any(np.abs(after[name]) == bound)
     check_that_the_case_is_not_trivial(rule, last)
+
+
+def receptive_fields(network):
+    """Pixels that reach each cell of F1, found from its initial weights: whole squares."""
+    side = network.parameters.encoding.receptive_field
+    projection = network.layout.projection("W0")
+    w = network.initial_state(0)["afferent_basal.w"][projection.synapse_slice]
+    seen = w.reshape(3, 3, SIZES["F1"]) != 0
+    for cell in range(SIZES["F1"]):
+        rows, columns = (np.flatnonzero(seen[..., cell].any(axis=k)) for k in (1, 0))
+        assert seen[..., cell].sum() == side**2 == len(rows) * len(columns)
+        assert np.ptp(rows) == np.ptp(columns) == side - 1
+    return seen.reshape(projection.shape).astype(float)
 
 
 def start_with_firing_readouts(simulation):
     """Random weights onto output and recalled stimulus too, which otherwise start silent."""
     generator = np.random.default_rng(5)
-    bound = simulation.network.parameters.learning.weight_max
     state = dict(simulation.state)
     for name in ("afferent_basal.w", "cortical_basal.w"):
         values = generator.normal(0.15, 0.5, size=np.shape(state[name]))
-        state[name] = np.clip(values, -bound, bound)
+        bounds = simulation.network.values()[name + "_max"]
+        state[name] = np.clip(values, -bounds, bounds)
     simulation.restore(state)
 
 
@@ -184,6 +232,7 @@ def check_that_the_case_is_not_trivial(rule, seen):
     for name in SIZES:
         assert seen[name]["spikes"].any(), f"{name} is silent"
     learning = rule.p.learning
+    assert (rule.forgiven > 0) == (learning.familiarity < 1)
     for memories in (rule.memories[name] for name in PARTNER if rule.uses_reco(name)):
         assert len(memories) == learning.memory_slots
     gates = np.array([gate for _, _, gate in rule.seen])
