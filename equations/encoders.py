@@ -4,8 +4,9 @@ An afferent of intensity x (0 to 1) fires at x f_max: regularly, with a phase th
 anew for each trial, or Poisson-like (Bernoulli: with probability x f_max dt in each step). Both
 are pure functions of (key, draw, step), where `draw` is the number of the trial unless the trial
 table says otherwise. Each of these spikes may be lost, with a probability that the trial table
-gives (0 by default), so that regular trains can be made as irregular as wished. A gated relay makes an afferent fire with a pyramidal cell
-instead: the recalled stimulus re-enters perception, the own percept drives recall.
+gives (0 by default), so that regular trains can be made as irregular as wished. A gated relay
+makes an afferent fire with a pyramidal cell instead: the recalled stimulus re-enters perception,
+the own percept drives recall.
 """
 
 __all__ = [
