@@ -251,9 +251,12 @@ def _differences(quality):
         }
         for other in ("cut", "filled"):
             for measure in ("correct", "r", "ssim"):
-                difference = paired_difference(
-                    of["loop"][measure].astype(float), of[other][measure].astype(float)
-                )
+                # the masks of one stimulus are no independent samples
+                pair = [
+                    of[name][measure].astype(float).groupby("draw").mean()
+                    for name in ("loop", other)
+                ]
+                difference = paired_difference(*pair)
                 rows.append(
                     {"cue": cue, "level": level, "against": other, "measure": measure}
                     | difference

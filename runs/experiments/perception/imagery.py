@@ -135,7 +135,7 @@ def _summary(study):
     summary = {}
     for row in similarity.itertuples():
         own = (overlap["layer"] == row.layer) & (overlap["comparison"] == row.comparison)
-        summary[f"layer {row.layer}, {row.comparison}"] = {
+        summary.setdefault(f"layer {row.layer}", {})[row.comparison] = {
             "cosine_same": float(overlap.loc[own & same, "cosine"].mean()),
             "cosine_other": float(overlap.loc[own & ~same, "cosine"].mean()),
             "hamming_same": float(overlap.loc[own & same, "hamming"].mean()),
