@@ -65,6 +65,7 @@ def dynamics(folder: Folder, as_json: AsJson = False):
 
 
 def _perform(name, folder, as_json, **options):
+    from bsd.analysis.report import write_report
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import open_run, perception
 
@@ -78,13 +79,20 @@ def _perform(name, folder, as_json, **options):
         study = getattr(perception, name)(trained, **options)
     console.print("drawing figures, writing the report")
     summary = perception.save(trained, study, command)
+    try:
+        report = write_report(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     _show(summary)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
     if as_json:
         print(json.dumps(summary, default=float))
 
 
 def _show(summary):
     table = Table(show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for key, value in _flat(summary):
         table.add_row(key, value)
     console.print(table)

@@ -104,6 +104,11 @@ def check_table(table, dataset, n_concepts):
                 "trial table: 'percept' and 'recall' hand on what the stimulus or the concept "
                 "started in the same trial: add 'stimulus' or 'concept' to the source."
             )
+    blended = table[["other_stimulus", "other_concept"]].ge(0).any(axis=1)
+    if (table["blend"].gt(0) & ~blended).any():
+        raise InputError(
+            "trial table: 'blend' needs a row in 'other_stimulus' or a value in 'other_concept'."
+        )
     if not table["part"].isin(["train", "test"]).all():
         raise InputError("trial table: column 'part' must be 'train' or 'test'.")
     if not table["mask"].isin(MASKS).all():

@@ -1,7 +1,7 @@
 """Experiments of perception and recall on a trained network: each a trial table and its measures.
 
 Each function takes a `TrainedNetwork` and returns a `Study`: tidy frames and a summary; `save`
-writes them to ``experiments/NAME/`` of the results folder, and the report with their figures.
+writes them to ``experiments/NAME/`` of the results folder, whose report then shows them.
 """
 
 from bsd.runs.experiments.perception.ambiguity import ambiguity, ambiguity_table

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.engine.store import write_atomically, write_json
 
@@ -34,7 +33,7 @@ class Study:
 
 
 def save(trained, study, command=None):
-    """Write ``experiments/NAME/*.parquet`` and ``summary.json``, and the report again.
+    """Write ``experiments/NAME/*.parquet`` and ``summary.json``.
 
     Parameters
     ----------
@@ -65,10 +64,10 @@ def save(trained, study, command=None):
         for name, frame in study.frames.items():
             write_atomically(folder / f"{name}.parquet", frame.to_parquet)
         write_json(folder / "summary.json", summary)
-        write_report(trained.folder)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write the results to {trained.folder} ({reason}).") from None
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror}): make the results folder writable."
+        ) from None
     return summary
 
 

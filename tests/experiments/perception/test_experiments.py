@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments import perception
@@ -267,7 +268,7 @@ def test_report_shows_every_experiment(
             pd.testing.assert_frame_equal(
                 pd.read_parquet(written / f"{name}.parquet"), frame, check_dtype=False
             )
-    html = (own.folder / "report.html").read_text()
+    html = write_report(own.folder).read_text()
     for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"):
         assert f"bsd {name} run" in html
     figures = {path.stem for path in (own.folder / "figures").iterdir()}
@@ -285,5 +286,11 @@ def test_a_broken_experiment_is_named(trained, tmp_path, recalled):
     own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
     perception.save(own, recalled)
     (own.folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
-    with pytest.raises(InputError, match="quality.parquet cannot be read"):
-        perception.save(own, replace(recalled, name="other", frames={}))
+    with pytest.raises(ValueError, match="quality.parquet cannot be read"):
+        write_report(own.folder)
+
+
+def test_results_that_cannot_be_written_are_refused(trained, tmp_path, recalled):
+    (tmp_path / "experiments").write_text("in the way")
+    with pytest.raises(InputError, match="make the results folder writable"):
+        perception.save(replace(trained, folder=tmp_path), recalled)
