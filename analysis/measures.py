@@ -393,7 +393,7 @@ def accuracy(trials, phase="test"):
     shown = _decided(trials, phase, "correct")
     grouped = shown.assign(correct=shown["correct"].astype(float)).groupby("epoch")
     table = grouped["correct"].agg(n_trials="count", accuracy="mean").reset_index()
-    table["low"], table["high"] = _wilson(table["accuracy"], table["n_trials"])
+    table["low"], table["high"] = wilson_interval(table["accuracy"], table["n_trials"])
     if "correct_voltage" in shown and shown["correct_voltage"].notna().any():
         voltage = shown.dropna(subset=["correct_voltage"])
         voltage = voltage["correct_voltage"].astype(float).groupby(voltage["epoch"]).mean()
@@ -517,7 +517,22 @@ def _decided(trials, phase, column):
     return shown
 
 
-def _wilson(p, n, z=1.959963984540054):
+def wilson_interval(p, n, z=1.959963984540054):
+    """Interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    Parameters
+    ----------
+    p : array_like
+        Shares.
+    n : array_like
+        Numbers of trials.
+    z : float
+        Quantile of the normal distribution; 95 % by default.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+    """
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)

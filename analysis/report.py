@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bsd.analysis import figures, firing, measures
+from bsd.analysis import figures, firing, measures, perception_report
 from bsd.analysis.frames import require_columns
 
 DPI = 130
@@ -323,7 +323,8 @@ def _formatted(value, form):
 
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
-    return [section for maker in makers if (section := maker(results)) is not None]
+    own = [section for maker in makers if (section := maker(results)) is not None]
+    return own + [_Section(**parts) for parts in perception_report.sections(results.folder)]
 
 
 def _learning(results):

@@ -3,8 +3,10 @@
 An afferent of intensity x (0 to 1) fires at x f_max: regularly, with a phase that is drawn
 anew for each trial, or Poisson-like (Bernoulli: with probability x f_max dt in each step). Both
 are pure functions of (key, draw, step), where `draw` is the number of the trial unless the trial
-table says otherwise. A gated relay makes an afferent fire with a pyramidal cell
-instead: the recalled stimulus re-enters perception, the own percept drives recall.
+table says otherwise. Each of these spikes may be lost, with a probability that the trial table
+gives (0 by default), so that regular trains can be made as irregular as wished. A gated relay
+makes an afferent fire with a pyramidal cell instead: the recalled stimulus re-enters perception,
+the own percept drives recall.
 """
 
 __all__ = [
@@ -26,6 +28,7 @@ n_s         : 1                     # spikes of the trial
 r_learn     : 1                     # rate feature at the learning tick, else 0
 learn       : 1 (shared)            # plasticity of the trial under way
 recording   : 1 (shared)            # spikes of the trial under way are kept
+loss        : 1 (shared)            # probability that a spike is lost in this trial
 draw        : integer (shared)      # what the random numbers of the trial are counted by
 replica     : integer (shared, constant)  # the network's number
 step        : integer (shared)      # time step in the trial, from 1
@@ -41,12 +44,13 @@ is_concept  : integer (constant)    # concept afferents, else stimulus afferents
 ENCODERS = {
     "regular": """
 step = timestep(t, step_duration) % steps_per_trial + 1
-emit = int(floor(phase + x*p_step*step) > floor(phase + x*p_step*(step - 1))) + relayed
+emit = int(floor(phase + x*p_step*step) > floor(phase + x*p_step*(step - 1)))
+emit = emit*int(hash_uniform(key, draw, step) >= loss) + relayed
 relayed = 0
 """,
     "poisson": """
 step = timestep(t, step_duration) % steps_per_trial + 1
-emit = int(hash_uniform(key, draw, step) < x*p_step) + relayed
+emit = int(hash_uniform(key, draw, step) < x*p_step*(1 - loss)) + relayed
 relayed = 0
 """,
 }
@@ -59,13 +63,14 @@ AFFERENT_FEATURE = "r_learn = int(learn > 0)*n_s*count_unit"
 RELAY = "relayed_post += gate_post"
 
 #: `drive` and `control` are the chunk's trial table as timed arrays; the columns of `control`
-#: are learn, record, gate of the concept relay, gate of the stimulus relay, draw, once for each
-#: replica.
+#: are learn, record, gate of the concept relay, gate of the stimulus relay, draw, loss, once for
+#: each replica.
 START_AFFERENT_TRIAL = """
 finished = trials_over(timestep(t, trial_duration), n_trials)
 draw = int(control(t, n_control*replica + 4))
 learn = control(t, n_control*replica)
 recording = control(t, n_control*replica + 1)
+loss = control(t, n_control*replica + 5)
 x = drive(t, i)
 gate = control(t, n_control*replica + 3 - is_concept)
 phase = hash_uniform(key, draw, 0)

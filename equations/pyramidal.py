@@ -88,6 +88,7 @@ COUNT_SPIKE = "n_s += 1"
 LEARNING_VARIABLES = """
 n_s         : 1    # somatic spikes of the trial
 n_a         : 1    # apical spikes of the trial (the partner's)
+apical      : 1 (constant)  # 1, or 0 where the apical dendrite is blocked
 psi         : 1    # trial mean of the surrogate derivative, at the potential before reset
 u           : 1    # trial mean of the basal drive, in units of R_b I_u
 u_a         : 1    # trial mean of the apical drive, in units of R_a I_u
@@ -105,8 +106,8 @@ u_a += step_unit * (v_a - E_L) / (R_a*I_u)
 
 #: Arrival of a partner's spike at the apical dendrite.
 RECEIVE_APICAL = """
-I_a_post += I_epsc_post
-n_a_post += 1
+I_a_post += apical_post*I_epsc_post
+n_a_post += apical_post
 """
 
 #: Every trial starts at rest.

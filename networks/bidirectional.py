@@ -56,13 +56,15 @@ STRUCTURAL = (
 
 #: What is shared by the cells of a group as long as there is one replica.
 _OWN_OF_REPLICA = {
-    "afferents": {"learn", "recording", "draw", "replica"},
+    "afferents": {"learn", "recording", "loss", "draw", "replica"},
     "cells": {"learn", "recording", "replica"},
     "memory": {"learn", "replica"},
 }
 
 #: Columns of the timed array `control`, one row per trial, once for each replica.
-CONTROL_COLUMNS = ("learn", "record", "percept_to_concept", "recall_to_stimulus", "draw")
+CONTROL_COLUMNS = (
+    "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss"
+)
 
 
 class BrianObjects:
@@ -116,8 +118,10 @@ class BidirectionalNetwork:
     equations : dict of str to str, optional
         Equation strings that replace those of `bsd.equations` by name.
     values : dict of str to Quantity or array, optional
-        Values of constants that the changed equations add, ``"group.variable"`` to value, for
-        example ``{"cells.tau_w": 30*ms}``; new values compile nothing.
+        Values of constants, ``"group.variable"`` to value: of those that changed equations add,
+        for example ``{"cells.tau_w": 30*ms}``, or in place of the model's own, for example
+        ``{"cells.apical": array}`` with zeros for cells whose apical dendrite is blocked. New
+        values compile nothing.
 
     Raises
     ------
@@ -822,6 +826,7 @@ class BidirectionalNetwork:
         values["normaliser.lam"] = np.array(
             [self._parameters_of(q).learning.lam for q in layout.populations]
         )
+        values["cells.apical"] = np.ones(layout.n_cells)
         values["cells.eta"] = layout.per_cell(self._learning_rate)
         values["cells.bias"] = layout.per_cell(
             lambda q: self._asymmetries(q) if q.name == top else 0.0

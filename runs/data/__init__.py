@@ -2,13 +2,15 @@
 
 from bsd.runs.data.datasets import DataSet, available, load, split_validation, validate
 from bsd.runs.data.files import data_directory
-from bsd.runs.data.transforms import MASKS, add_noise, jitter, occlude
+from bsd.runs.data.transforms import MASKS, add_noise, blend, blur, jitter, occlude
 
 __all__ = [
     "MASKS",
     "DataSet",
     "add_noise",
     "available",
+    "blend",
+    "blur",
     "data_directory",
     "jitter",
     "load",

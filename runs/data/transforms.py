@@ -5,6 +5,7 @@ on how a run is cut into chunks.
 """
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from bsd.equations.errors import InputError
 from bsd.runs.data.counters import random_bits, random_normal
@@ -95,6 +96,72 @@ def add_noise(images, sd, seed, trials):
         normal = sd[block, None, None] * normal.reshape(-1, *images.shape[1:])
         noisy[block] = np.clip(images[block] + normal, 0.0, 1.0)
     return noisy
+
+
+def blend(images, others, fraction):
+    """Mix each image with another one.
+
+    Parameters
+    ----------
+    images, others : array, shape (n, height, width)
+        Intensities in 0..1.
+    fraction : float or array of float, shape (n,)
+        Share of the second image, 0..1.
+
+    Returns
+    -------
+    array of float32, shape (n, height, width)
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, or a fraction outside 0..1.
+    """
+    images, others = np.asarray(images, np.float32), np.asarray(others, np.float32)
+    if images.ndim != 3 or images.shape != others.shape:
+        raise InputError(
+            f"images shaped {images.shape} and {others.shape} cannot be blended: give both as "
+            "(n, height, width)"
+        )
+    fraction = _per_trial(fraction, len(images), "fraction")
+    if np.any(fraction < 0) or np.any(fraction > 1):
+        raise InputError("fraction of a blend must be in 0..1")
+    share = fraction.astype(np.float32)[:, None, None]
+    return (1 - share) * images + share * others
+
+
+def blur(images, sd):
+    """Blur every image with a Gaussian, the outside being dark.
+
+    Parameters
+    ----------
+    images : array, shape (n, height, width)
+        Intensities in 0..1.
+    sd : float or array of float, shape (n,)
+        Standard deviation in pixels, not negative.
+
+    Returns
+    -------
+    array of float32, shape (n, height, width)
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, or a negative or infinite `sd`.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    if images.ndim != 3:
+        raise InputError(f"images must be shaped (n, height, width), not {images.shape}")
+    sd = _per_trial(sd, len(images), "sd")
+    if np.any(sd < 0):
+        raise InputError("sd of the blur must not be negative")
+    blurred = images.copy()
+    for width in np.unique(sd[sd > 0]):
+        of_width = sd == width
+        blurred[of_width] = gaussian_filter(
+            images[of_width], (0, width, width), mode="constant"
+        ).clip(0, 1)
+    return blurred
 
 
 def occlude(images, fraction, mask, seed, trials):

@@ -25,6 +25,9 @@ class Recording:
         ``cell.g_apical`` above 0, with a drive of the output cells' apical dendrites.
     counts : DataFrame
         Spikes per trial and population.
+    evidence : DataFrame
+        Output spikes for each concept in trials with a drive of the forward network: those of all
+        output cells, each weighted with its share in the concept's encoding.
     cosines : DataFrame
         C per trial and layer of trials in which both pathways were driven.
     cell_counts : DataFrame
@@ -38,6 +41,7 @@ class Recording:
 
     trials: pd.DataFrame
     counts: pd.DataFrame
+    evidence: pd.DataFrame
     cosines: pd.DataFrame
     cell_counts: pd.DataFrame
     spikes: pd.DataFrame
@@ -74,6 +78,7 @@ class Recording:
         return cls(
             trials=each(_decisions),
             counts=_counts(network, tables[0], outputs),
+            evidence=each(_evidence),
             cosines=each(_cosines),
             cell_counts=each(_cell_counts),
             spikes=_spikes(network, tables[0], outputs),
@@ -101,6 +106,22 @@ def _decisions(network, table, outputs, replica):
         right[~judged] = pd.NA
         trials[f"correct{suffix}"] = right
     return trials
+
+
+def _evidence(network, table, outputs, replica):
+    top = network.layout.population(f"F{network.layout.depth + 1}", replica)
+    perceived = table["source"].str.contains("stimulus|recall").to_numpy()
+    encodings = network.encoding_matrix()
+    share = encodings / encodings.max(axis=1, keepdims=True)
+    evidence = outputs["trial_cells.n_s"][perceived][:, top.cells] @ share.T
+    return pd.DataFrame(
+        {
+            "trial": np.repeat(table["trial"].to_numpy()[perceived], len(encodings)),
+            "replica": replica,
+            "candidate": np.tile(np.arange(len(encodings)), len(evidence)),
+            "spikes": evidence.ravel(),
+        }
+    )
 
 
 def _populations(network, outputs):

@@ -17,7 +17,7 @@ import yaml
 
 from bsd.equations.errors import InputError
 
-__all__ = ["FRAMES", "ResultsFolder"]
+__all__ = ["FRAMES", "ResultsFolder", "write_atomically", "write_json"]
 
 #: Frames that a run collects chunk by chunk.
 FRAMES = (
@@ -28,6 +28,7 @@ FRAMES = (
     "voltages",
     "alignment",
     "weight_alignment",
+    "weight_distribution",
     "cosines",
     "recalled",
 )
@@ -163,8 +164,7 @@ class ResultsFolder:
 
     def write_json(self, name, content):
         """Write ``NAME.json``."""
-        text = json.dumps(content, indent=1, default=_plain)
-        write_atomically(self.path / f"{name}.json", lambda file: file.write(text.encode()))
+        write_json(self.path / f"{name}.json", content)
 
     def close(self):
         """Remove what only a resumed run would need."""
@@ -183,6 +183,12 @@ def write_atomically(path, write):
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write a JSON file, numbers of NumPy included."""
+    text = json.dumps(content, indent=1, default=_plain)
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _dump_yaml(content, file):

@@ -45,6 +45,10 @@ MAX_STIMULI = 6e7
 N_SHOWN = 3
 N_ALIGNMENT = 60
 
+#: Quantiles of the weights of a projection that are kept with every chunk of training.
+WEIGHT_QUANTILES = {"q01": 0.01, "q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9,
+                    "q99": 0.99}
+
 
 def build_network(experiment, dataset, *, replicas=1, capacity=None):
     """The network of an experiment.
@@ -267,6 +271,12 @@ def _frames(network, simulation, recording, last_epoch):
                 for replica in range(network.layout.replicas)
             ]
         )
+        frames["weight_distribution"] = pd.concat(
+            [
+                _weight_distribution(simulation.weights(replica), at, epoch, replica)
+                for replica in range(network.layout.replicas)
+            ]
+        )
     return frames
 
 
@@ -326,6 +336,20 @@ def _weight_alignment(network, weights, trial, epoch, replica):
         }
         for layer in range(network.layout.depth + 1)
         if np.any(weights[f"W{layer}"]) and np.any(weights[f"Theta{layer}"])
+    )
+
+
+def _weight_distribution(weights, trial, epoch, replica):
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            "replica": replica,
+            "epoch": epoch,
+            "projection": name,
+            **dict(zip(WEIGHT_QUANTILES, np.quantile(w, list(WEIGHT_QUANTILES.values())),
+                       strict=True)),
+        }
+        for name, w in weights.items()
     )
 
 

@@ -41,7 +41,7 @@ class TrainedNetwork:
     weights: dict
     seed: int
 
-    def simulation(self, device="cpp", *, parameters=None, seed=None, progress=None):
+    def simulation(self, device="cpp", *, parameters=None, values=None, seed=None, progress=None):
         """A simulation that starts from the learned weights.
 
         Parameters
@@ -50,16 +50,19 @@ class TrainedNetwork:
             See `Simulation`.
         parameters : ModelParameters, optional
             Others than those of the run, for example with ``cell.g_apical`` changed.
+        values : dict of str to array, optional
+            Constants of single cells, see `BidirectionalNetwork`.
         seed : int, optional
             Of spike phases and stimulus transforms; that of the run by default.
         progress : callable, optional
             See `Simulation`.
         """
         network = self.network
-        if parameters is not None:
+        if parameters is not None or values is not None:
             network = BidirectionalNetwork(
                 [*network.layout.layers[:-1], network.n_concepts],
-                parameters,
+                network.parameters if parameters is None else parameters,
+                values=values,
                 projection=network.projection,
                 precision=network.precision,
                 capacity=network.capacity,

@@ -1,6 +1,6 @@
 """Trial tables: one row per presentation; the table is the experiment."""
 
-from bsd.runs.trials.arrays import trial_arrays
+from bsd.runs.trials.arrays import shown_images, trial_arrays
 from bsd.runs.trials.table import (
     COLUMNS,
     SOURCES,
@@ -21,6 +21,7 @@ __all__ = [
     "join_tables",
     "recall_trials",
     "replica_tables",
+    "shown_images",
     "test_trials",
     "training_trials",
     "trial_arrays",

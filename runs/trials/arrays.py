@@ -3,9 +3,9 @@
 import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
-from bsd.runs.data import add_noise, jitter, occlude
+from bsd.runs.data import add_noise, blend, blur, jitter, occlude
 
-__all__ = ["trial_arrays"]
+__all__ = ["shown_images", "trial_arrays"]
 
 
 def trial_arrays(tables, dataset, network, seeds):
@@ -24,7 +24,7 @@ def trial_arrays(tables, dataset, network, seeds):
     -------
     drive : ndarray, shape (capacity + 1, n_afferents)
         Intensities in 0 to 1.
-    control : ndarray, shape (capacity + 1, 5 n_replicas)
+    control : ndarray, shape (capacity + 1, 6 n_replicas)
         See `bsd.networks.CONTROL_COLUMNS`.
     """
     rows, n = network.capacity + 1, len(CONTROL_COLUMNS)
@@ -47,26 +47,64 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
     drive[rows[uses["stimulus"]], stimulus.cells] = images
-    concepts = table["concept"].to_numpy(int)[uses["concept"]]
     concept = network.layout.population("C", replica)
-    drive[rows[uses["concept"]], concept.cells] = encoding[concepts]
+    drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
     control[rows, 1] = table["record"].astype(float)
     control[rows, 2] = uses["percept"]
     control[rows, 3] = uses["recall"]
     control[rows, 4] = table["draw"]
+    control[rows, 5] = table["loss"]
+
+
+def _encoded(shown, encoding):
+    """Intensities of the concept afferents: of one concept, or a blend of two."""
+    other = shown["other_concept"].to_numpy(int)
+    fraction = np.where(other >= 0, shown["blend"], 0.0)[:, None]
+    concepts = shown["concept"].to_numpy(int)
+    return (1 - fraction) * encoding[concepts] + fraction * encoding[other]
+
+
+def shown_images(table, dataset, seed):
+    """What the stimulus afferents are driven with, after all transforms.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Checked trial table; every row has a stimulus.
+    dataset : DataSet
+    seed : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n, height, width)
+        Intensities in 0 to 1.
+    """
+    everything = np.ones(len(table), dtype=bool)
+    return _images(table, dataset, everything, seed).reshape(-1, *dataset.image_shape)
 
 
 def _images(table, dataset, shown, seed):
     shown_trials = table[shown]
-    stimulus = shown_trials["stimulus"].to_numpy(int)
     train = (shown_trials["part"] == "train").to_numpy()
-    images = np.empty((len(stimulus), *dataset.image_shape), dtype=np.float32)
-    images[train] = dataset.x_train[stimulus[train]]
-    images[~train] = dataset.x_test[stimulus[~train]]
+
+    def of(column):
+        stimulus = shown_trials[column].to_numpy(int)
+        images = np.empty((len(stimulus), *dataset.image_shape), dtype=np.float32)
+        images[train] = dataset.x_train[stimulus[train]]
+        images[~train] = dataset.x_test[stimulus[~train]]
+        return images
+
+    images = of("stimulus")
+    blended = (shown_trials["other_stimulus"] >= 0).to_numpy()
+    if blended.any():
+        fraction = shown_trials["blend"].to_numpy(float)[blended]
+        images[blended] = blend(images[blended], of("other_stimulus")[blended], fraction)
     trials = shown_trials["draw"].to_numpy(int)
     if shown_trials["shift"].any():
         images = jitter(images, shown_trials["shift"].to_numpy(int), seed, trials)
+    if shown_trials["blur"].any():
+        images = blur(images, shown_trials["blur"].to_numpy(float))
     noise = shown_trials["noise"].to_numpy(float)
     if noise.any():
         images = add_noise(images, noise, seed, trials)

@@ -40,9 +40,14 @@ COLUMNS = {
     "learn": 0.0,  # factor on all learning rates, 0 for no plasticity
     "record": False,  # keep spikes and voltages of the trial
     "shift": 0,  # largest random shift of the stimulus, pixels
+    "other_stimulus": -1,  # second stimulus of a blend, row of the same part, -1 for none
+    "other_concept": -1,  # second concept of a blend, -1 for none
+    "blend": 0.0,  # share of the second stimulus or concept, 0 to 1
+    "blur": 0.0,  # SD of a Gaussian blur of the stimulus, pixels
     "noise": 0.0,  # SD of noise added to each pixel
     "occlusion": 0.0,  # fraction of the stimulus hidden
     "mask": "random",  # which fraction, see `bsd.runs.data.MASKS`
+    "loss": 0.0,  # probability that a spike of the stimulus or concept afferents is lost
 }
 
 
@@ -99,12 +104,18 @@ def check_table(table, dataset, n_concepts):
                 "trial table: 'percept' and 'recall' hand on what the stimulus or the concept "
                 "started in the same trial: add 'stimulus' or 'concept' to the source."
             )
+    blended = table[["other_stimulus", "other_concept"]].ge(0).any(axis=1)
+    if (table["blend"].gt(0) & ~blended).any():
+        raise InputError(
+            "trial table: 'blend' needs a row in 'other_stimulus' or a value in 'other_concept'."
+        )
     if not table["part"].isin(["train", "test"]).all():
         raise InputError("trial table: column 'part' must be 'train' or 'test'.")
     if not table["mask"].isin(MASKS).all():
         raise InputError(f"trial table: column 'mask' must be one of {', '.join(MASKS)}.")
     for part, images in (("train", dataset.x_train), ("test", dataset.x_test)):
-        rows = table.loc[table["part"] == part, "stimulus"]
+        of_part = table.loc[table["part"] == part, ["stimulus", "other_stimulus"]]
+        rows = pd.concat([of_part["stimulus"], of_part["other_stimulus"]])
         wrong = rows[(rows < -1) | (rows >= len(images))]
         if len(wrong):
             raise InputError(
@@ -114,12 +125,14 @@ def check_table(table, dataset, n_concepts):
     driven = table["source"].str.contains("stimulus") & (table["stimulus"] < 0)
     if driven.any():
         raise InputError("trial table: source 'stimulus' needs a row in column 'stimulus'.")
-    if table["concept"].min() < -1 or table["concept"].max() >= n_concepts:
-        raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
+    for name in ("concept", "other_concept"):
+        if not table[name].between(-1, n_concepts - 1).all():
+            raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
     if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
         raise InputError("trial table: source 'concept' needs a value in column 'concept'.")
     largest_shift = min(dataset.image_shape) - 1
-    limits = {"learn": np.inf, "noise": np.inf, "occlusion": 1, "shift": largest_shift}
+    limits = {"learn": np.inf, "noise": np.inf, "blur": np.inf, "shift": largest_shift}
+    limits |= {"occlusion": 1, "blend": 1, "loss": 1}
     for name, most in limits.items():
         if not table[name].between(0, most).all():
             upper = "at least 0" if most == np.inf else f"0 to {most:g}"
@@ -175,7 +188,8 @@ def replica_tables(table, dataset, n_concepts, replicas):
 
 def _check_kinds(table):
     """Give every column its type, or say which one has other values."""
-    for name in ("stimulus", "concept", "part", "mask"):  # a trial may have none of them
+    none = ("stimulus", "concept", "other_stimulus", "other_concept", "part", "mask")
+    for name in none:  # a trial may have none of them
         table[name] = table[name].astype(object).where(table[name].notna(), COLUMNS[name])
     for name, default in COLUMNS.items():
         if isinstance(default, str):

@@ -367,3 +367,28 @@ def test_export_for_a_gpu_needs_its_compute_capability(refused, out, options, sa
 def test_report_of_an_exported_project_that_has_not_run(refused, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     refused("report", tmp_path, says="make run")
+
+
+@pytest.mark.parametrize(
+    "command", ["recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"]
+)
+def test_experiments_need_a_finished_run(refused, command, tmp_path):
+    refused(command, tmp_path, says="no results folder of a finished run")
+
+
+def test_bad_options_of_experiments(refused, finished):
+    folder, _, _ = finished
+    refused("recall", folder, "--seed", "-1", says="not negative")
+    refused("complete", folder, "--device", "gpu", says="cpp")
+
+
+def test_dynamics_are_added_to_the_report(bsd, finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    code, out, err = bsd("dynamics", folder, "--json")
+    assert code == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["command"] == f"bsd dynamics {folder} --json"
+    assert set(summary["angle_deg"]) == {"0", "1", "2"}
+    frame = pd.read_parquet(folder / "experiments" / "dynamics" / "dynamics.parquet")
+    assert set(frame["of"]) >= {"F1", "B0", "W1", "Theta1"}
+    assert 'id="dynamics"' in (folder / "report.html").read_text()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsd.equations.errors import InputError
-from bsd.runs.data import MASKS, add_noise, jitter, occlude
+from bsd.runs.data import MASKS, add_noise, blend, blur, jitter, occlude
 from bsd.runs.data.counters import random_bits, random_normal, random_uniform
 
 N = 60
@@ -15,6 +15,8 @@ TRIALS = np.arange(1000, 1000 + N)
 
 TRANSFORMS = {
     "jitter": lambda images, trials: jitter(images, 2, 7, trials),
+    "blur": lambda images, trials: blur(images, 0.5 + trials % 3),
+    "blend": lambda images, trials: blend(images, images[:, ::-1], 0.3),
     "noise": lambda images, trials: add_noise(images, 0.3, 7, trials),
     **{
         mask: lambda images, trials, mask=mask: occlude(images, 0.4, mask, 7, trials)
@@ -110,6 +112,22 @@ def test_strength_may_differ_from_trial_to_trial():
     assert np.array_equal(alone, mixed)
 
 
+def test_blur_spreads_light_and_keeps_it():
+    image = np.zeros((1, 21, 21), dtype=np.float32)
+    image[0, 10, 10] = 1
+    blurred = blur(image, 2.0)[0]
+    assert blurred.sum() == pytest.approx(1, abs=1e-3)
+    y, x = np.mgrid[:21, :21] - 10
+    assert (blurred * x**2).sum() == pytest.approx(4, rel=0.02)  # variance of the Gaussian
+    assert np.array_equal(blur(IMAGES, 0), IMAGES)
+
+
+def test_blend_of_two_images():
+    mixed = blend(IMAGES[:2], IMAGES[2:4], [0.25, 1.0])
+    assert np.allclose(mixed[0], 0.75 * IMAGES[0] + 0.25 * IMAGES[2])
+    assert np.array_equal(mixed[1], IMAGES[3])
+
+
 def test_many_images_are_cut_into_blocks_without_effect(monkeypatch):
     whole = [TRANSFORMS[name](IMAGES, TRIALS) for name in ("noise", "random")]
     monkeypatch.setattr("bsd.runs.data.transforms._BLOCK_PIXELS", 500)
@@ -132,6 +150,10 @@ def test_no_images_give_no_images():
         (lambda: add_noise(IMAGES, np.nan, 0, TRIALS), "finite"),
         (lambda: add_noise(IMAGES, [0.1, 0.2], 0, TRIALS), "one number for each of the 60"),
         (lambda: add_noise(IMAGES, "much", 0, TRIALS), "one number"),
+        (lambda: blur(IMAGES, -1), "must not be negative"),
+        (lambda: blur(IMAGES[0], 1), r"\(n, height, width\)"),
+        (lambda: blend(IMAGES, IMAGES, 1.1), "0..1"),
+        (lambda: blend(IMAGES, IMAGES[:3], 0.5), "cannot be blended"),
         (lambda: occlude(IMAGES, 1.1, "left", 0, TRIALS), "0..1"),
         (lambda: occlude(IMAGES, 0.5, "middle", 0, TRIALS), "choose one of left, right"),
         (lambda: occlude(IMAGES[0], 0.5, "left", 0, TRIALS), r"\(n, height, width\)"),

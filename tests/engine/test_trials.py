@@ -85,6 +85,12 @@ test_trials.__test__ = False
         ({"concept": 3}, "concepts must lie in 0 to 2"),
         ({"concept": -2}, "concepts must lie in 0 to 2"),
         ({"concept": -1}, "'concept' needs a value"),
+        ({"other_stimulus": 24, "blend": 0.5}, "stimulus 24 is not in the train part"),
+        ({"other_concept": 3, "blend": 0.5}, "concepts must lie in 0 to 2"),
+        ({"other_concept": 1, "blend": 1.5}, "'blend' must be 0 to 1"),
+        ({"blend": 0.5}, "'blend' needs a row in 'other_stimulus'"),
+        ({"loss": -0.1}, "'loss' must be 0 to 1"),
+        ({"blur": -1}, "'blur' must be at least 0"),
         ({"stimuli": 0}, "unknown column 'stimuli', is 'stimulus' meant"),
         ({"Source": "stimulus"}, "unknown column 'Source', is 'source' meant"),
         ({"learns": 1.0}, "unknown column 'learns', is 'learn' meant"),
@@ -288,6 +294,30 @@ def test_each_transform_is_counted_by_the_draw(small_network, dataset, trial_tab
         assert np.array_equal(drive, moved)
 
 
+def test_blends_are_between_both(small_network, dataset, trial_table):
+    table = trial_table(
+        3, stimulus=4, other_stimulus=9, concept=0, other_concept=2, blend=[0.0, 0.25, 1.0]
+    )
+    network = small_network()
+    drive, _ = trial_arrays([check_table(table, dataset, 3)], dataset, network, seeds=[0])
+    encodings = network.encoding_matrix()
+    for row, share in enumerate((0.0, 0.25, 1.0)):
+        image = (1 - share) * dataset.x_train[4] + share * dataset.x_train[9]
+        concept = (1 - share) * encodings[0] + share * encodings[2]
+        assert np.allclose(drive[row], np.concatenate([image.ravel(), concept]))
+
+
+def test_evidence_is_the_spikes_of_each_concept(small_network, dataset, trial_table):
+    simulation = Simulation(small_network(), dataset, "runtime", seed=2)
+    table = trial_table(3, source=["stimulus", "concept", "stimulus+percept"], learn=0.0)
+    result = simulation.run(table)
+    evidence = result.evidence.set_index(["trial", "candidate"])["spikes"]
+    assert evidence.index.get_level_values("trial").unique().tolist() == [0, 2]
+    output = result.cell_counts[result.cell_counts["population"] == "F3"]
+    expected = output.groupby(["trial", output["cell"] // 2])["spikes"].sum()
+    assert evidence[2].tolist() == expected[2].tolist()
+
+
 def test_paired_trials_keep_their_percepts_when_they_are_numbered_anew(
     small_network, dataset, trial_table
 ):
@@ -356,17 +386,21 @@ def test_drive_and_control_follow_the_table(small_network, dataset, trial_table)
             learn=[1.0, 0.0, 0.5, 0.0],
             record=[True, False, False, True],
             draw=[6, 1, 2**31 - 1, 6],
+            loss=[0.0, 0.25, 0.0, 1.0],
         ),
         dataset,
         3,
     )
     drive, control = trial_arrays([table], dataset, network, seeds=[0])
-    assert drive.shape == (9, 15) and control.shape == (9, 5)
+    assert drive.shape == (9, 15) and control.shape == (9, 6)
     assert CONTROL_COLUMNS == (
-        "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw"
+        "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss"
     )
     assert control[:4].tolist() == [
-        [1, 1, 0, 0, 6], [0, 0, 0, 0, 1], [0.5, 0, 1, 0, 2**31 - 1], [0, 1, 0, 1, 6]
+        [1, 1, 0, 0, 6, 0],
+        [0, 0, 0, 0, 1, 0.25],
+        [0.5, 0, 1, 0, 2**31 - 1, 0],
+        [0, 1, 0, 1, 6, 1],
     ]
     encodings = network.encoding_matrix()
     for row in range(4):

@@ -21,7 +21,9 @@ from bsd.equations.randomness import hash_uniform, stream_keys
 from bsd.networks.trial_count import trials_over
 
 
-def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, first_draw=0):
+def encode(
+    kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, first_draw=0, loss=0
+):
     """Spikes as an array (trials, cells, steps), and phases (trials, cells).
 
     `intensities` are those of the cells, the same in every trial.
@@ -31,8 +33,9 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
     prefs.core.default_float_dtype = np.float64
     BrianLogger.suppress_name("synapses_dt_mismatch")
     n, duration = len(intensities), steps * dt * ms
-    control = np.zeros((n_trials, 5))
+    control = np.zeros((n_trials, 6))
     control[:, 4] = first_draw + np.arange(n_trials)
+    control[:, 5] = loss
     group = NeuronGroup(
         n,
         encoders.AFFERENT,
@@ -45,7 +48,7 @@ def encode(kind, intensities, *, steps, n_trials=1, dt=1.0, f_max=1000, seed=0, 
             "trial_duration": duration,
             "step_duration": dt * ms,
             "steps_per_trial": steps,
-            "n_control": 5,
+            "n_control": 6,
             "hash_uniform": hash_uniform,
             "trials_over": trials_over,
         },
@@ -110,6 +113,18 @@ def test_poisson_like_rate(intensity):
     assert abs(spikes.sum() - n * intensity) <= 4 * np.sqrt(n * intensity * (1 - intensity))
     variance = spikes.sum(axis=2).var()
     assert variance == pytest.approx(10 * intensity * (1 - intensity), rel=0.1, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["regular", "poisson"])
+def test_spikes_are_lost_at_random(kind):
+    intensities = np.full(500, 0.8)
+    whole, _ = encode(kind, intensities, steps=10, n_trials=4)
+    part, _ = encode(kind, intensities, steps=10, n_trials=4, loss=0.25)
+    assert (part <= whole).all()  # none is added, none is moved
+    n = whole.sum()
+    assert abs(part.sum() - 0.75 * n) < 4 * np.sqrt(n * 0.25 * 0.75)
+    none, _ = encode(kind, intensities, steps=10, n_trials=4, loss=1)
+    assert none.sum() == 0
 
 
 @pytest.mark.parametrize("kind", ["regular", "poisson"])

@@ -12,7 +12,10 @@ from bsd.equations import InputError
 from bsd.runs.experiments import experiment, run_experiment
 from bsd.runs.experiments import run as run_module
 
-FRAMES = ("trials", "counts", "cell_counts", "spikes", "voltages", "alignment", "weight_alignment")
+FRAMES = (
+    "trials", "counts", "cell_counts", "spikes", "voltages", "alignment", "weight_alignment",
+    "weight_distribution",
+)
 
 
 @pytest.fixture

@@ -1,0 +1,634 @@
+"""Figures of the experiments of perception and recall, one function each.
+
+As in `bsd.analysis.figures`: each draws a tidy frame into `ax` or `figure`, or into a new figure.
+"""
+
+import numpy as np
+import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from scipy.spatial.distance import squareform
+
+from bsd.analysis.figures import PATHWAY_COLORS, WIDTH, _figure, _layer_colors, _styled
+from bsd.analysis.frames import population_order, require_columns
+from bsd.analysis.measures import wilson_interval
+
+__all__ = [
+    "plot_ambiguity",
+    "plot_completed_images",
+    "plot_completion",
+    "plot_dissimilarity",
+    "plot_dynamics",
+    "plot_imagery",
+    "plot_lesions",
+    "plot_recall_noise",
+    "plot_recalled_images",
+]
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart.
+CONDITIONS = {
+    "loop": ("loop through recall, over cycles", "#0072B2", "o"),
+    "relay": ("loop within the trial", "#56B4E9", "s"),
+    "cut": ("feedback cut", "#D55E00", "^"),
+    "filled": ("feedback cut, hidden part grey", "#8C8C8C", "D"),
+}
+COMPARISONS = ["#0072B2", "#D55E00", "#009E73"]
+_CUES = {
+    "random": ("random pixels", "hidden (%)", 100),
+    "left": ("left side", "hidden (%)", 100),
+    "right": ("right side", "hidden (%)", 100),
+    "top": ("top", "hidden (%)", 100),
+    "bottom": ("bottom", "hidden (%)", 100),
+    "noise": ("noise", "SD of noise (of white)", 1),
+    "blur": ("blur", "SD of blur (pixels)", 1),
+}
+_MEASURES = {
+    "correct": ("right percepts (%)", 100),
+    "r": ("r with own image", 1),
+    "ssim": ("SSIM with own image", 1),
+}
+
+
+@_styled
+def plot_recalled_images(images, image_shape, figure=None):
+    """Recalled stimuli of every concept, without and with spike noise, beside what was learned.
+
+    Parameters
+    ----------
+    images : pandas.DataFrame
+        ``kind`` (class mean, nearest, recalled, noisy), ``concept, instance, pixel, rate``.
+    image_shape : (int, int)
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(images, ["kind", "concept", "instance", "pixel", "rate"], "images")
+    labels = {"class mean": "class mean", "nearest": "nearest\nlearned", "recalled": "recalled"}
+    rows = [(kind, 0, label) for kind, label in labels.items()]
+    noisy = sorted(images.loc[images["kind"] == "noisy", "instance"].unique())
+    rows += [("noisy", k, f"with noise {n + 1}") for n, k in enumerate(noisy)]
+    concepts = sorted(images["concept"].unique())
+    stacks = {key: own for key, own in images.groupby(["kind", "instance", "concept"])}
+
+    def image(row, concept):
+        own = stacks.get((*row[:2], concept))
+        return None if own is None else own.sort_values("pixel")["rate"].to_numpy()
+
+    return _image_grid(
+        [[image(row, concept) for concept in concepts] for row in rows],
+        image_shape, [row[2] for row in rows], list(map(str, concepts)), figure,
+    )
+
+
+def _image_grid(stacks, image_shape, row_labels, titles, figure):
+    n_rows, n_columns = len(stacks), len(stacks[0])
+    side = (WIDTH - 1.5) / max(n_columns, 5)
+    figure = _figure(figure, 0.4 + n_rows * side * image_shape[0] / image_shape[1])
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for row, column in np.ndindex(n_rows, n_columns):
+        ax, image = axes[row, column], stacks[row][column]
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="#C8C8C8", linewidth=0.6)
+        if image is not None:
+            drawn = ax.imshow(
+                np.reshape(image, image_shape), cmap="Greys", vmin=0, vmax=1,
+                interpolation="nearest",
+            )
+        if row == 0:
+            ax.set_title(titles[column], loc="center")
+    for ax, label in zip(axes[:, 0], row_labels, strict=True):
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.01, aspect=25, ticks=[0, 0.5, 1])
+    bar.set_label("rate / largest rate")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _spaced(figure):
+    """More room between panels than the figures of one panel need."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.09, h_pad=0.06)
+    return figure
+
+
+@_styled
+def plot_recall_noise(quality, figure=None):
+    """Recognition and likeness of recalled stimuli against the spikes lost.
+
+    Parameters
+    ----------
+    quality : pandas.DataFrame
+        ``loss, concept, recognised_right, r_class_mean, r_nearest``, one row per trial.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(
+        quality, ["loss", "recognised_right", "r_class_mean", "r_nearest"], "quality"
+    )
+    figure = _spaced(_figure(figure, 2.9))
+    left, right = figure.subplots(1, 2)
+    shares = quality.groupby("loss")["recognised_right"].agg(["mean", "size"])
+    _share_line(left, 100 * shares.index, shares["mean"], shares["size"], "#0072B2", "o", None)
+    left.axhline(100 / quality["concept"].nunique(), color="#6B6B6B", lw=0.9, ls=":")
+    left.set(ylabel="recognised (%)", ylim=(0, 103))
+    for (column, label), color in zip(
+        {"r_class_mean": "class mean", "r_nearest": "nearest training image"}.items(),
+        ("#0072B2", "#D55E00"), strict=True,
+    ):
+        sns.lineplot(
+            x=100 * quality["loss"], y=quality[column], ax=right, color=color, errorbar="sd",
+            marker="o", ms=4.5, mec=color, label=label,
+        )
+    right.set(ylabel="r with recalled stimulus", ylim=(0, 1.02))
+    right.legend(loc="lower left")
+    for ax in (left, right):
+        ax.set_xlabel("spikes of the concept afferents lost (%)")
+    return figure
+
+
+def _share_line(ax, x, share, n, color, marker, label):
+    low, high = wilson_interval(share.to_numpy(), n.to_numpy())
+    share = share.to_numpy()
+    ax.errorbar(
+        x, 100 * share, yerr=100 * np.stack([share - low, high - share]).clip(min=0), color=color,
+        marker=marker, ms=4, lw=1.4, elinewidth=0.8, label=label, clip_on=False,
+    )
+
+
+@_styled
+def plot_completion(quality, measure="correct", figure=None):
+    """Perception or likeness of damaged stimuli, one panel per kind of damage.
+
+    Parameters
+    ----------
+    quality : pandas.DataFrame
+        ``cue, level, condition, cycle, correct, r, ssim``, one row per cue, condition and cycle;
+        the last cycle is shown.
+    measure : {'correct', 'r', 'ssim'}
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With 95 % intervals (of shares: Wilson's; of means: of the normal distribution).
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the measure is unknown.
+    """
+    if measure not in _MEASURES:
+        raise ValueError(f"measure = {measure!r}: choose one of {', '.join(_MEASURES)}")
+    require_columns(quality, ["cue", "level", "condition", "cycle", measure], "quality")
+    last = quality[quality["cycle"] == quality["cycle"].max()]
+    whole = last[last["cue"] == "none"]
+    panels = [cue for cue in _CUES if (last["cue"] == cue).any()]
+    label, factor = _MEASURES[measure]
+    n_columns = min(4, len(panels) + 1)
+    n_rows = -(-(len(panels) + 1) // n_columns)
+    figure = _spaced(_figure(figure, 0.2 + 2.1 * n_rows))
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    for ax, cue in zip(axes.flat, panels, strict=False):
+        title, x_label, x_factor = _CUES[cue]
+        for condition, (_, color, marker) in reversed(CONDITIONS.items()):
+            own = [
+                frame[frame["condition"] == condition]
+                for frame in (whole, last[last["cue"] == cue])
+            ]
+            grouped = _values(own, measure)
+            x = x_factor * grouped.index.to_numpy()
+            if measure == "correct":
+                _share_line(ax, x, grouped["mean"], grouped["size"], color, marker, None)
+            else:
+                half = 1.96 * grouped["sem"].fillna(0)
+                ax.errorbar(
+                    x, grouped["mean"], yerr=half, color=color, marker=marker, ms=4, lw=1.4,
+                    elinewidth=0.8,
+                )
+        if x_factor == 100:
+            ax.set_xticks([0, 25, 50, 75])
+        ax.set_title(title)
+        ax.set_xlabel(x_label)
+        low = min(0.0, ax.get_ylim()[0])
+        ax.set_ylim(low, 1.03 * factor)
+        ax.tick_params(labelleft=True)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(label)
+    handles = [
+        Line2D([], [], color=color, marker=marker, ms=4, label=text)
+        for condition, (text, color, marker) in CONDITIONS.items()
+        if (last["condition"] == condition).any()
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _values(frames, measure):
+    import pandas as pd
+
+    values = pd.concat(frames)
+    grouped = values[measure].astype(float).groupby(values["level"])
+    return grouped.agg(["mean", "size", "sem"])
+
+
+@_styled
+def plot_completed_images(images, image_shape, cue="left", figure=None):
+    """Damaged stimuli, what is recalled, and how the loop completes them, cycle by cycle.
+
+    Parameters
+    ----------
+    images : pandas.DataFrame
+        ``cue, kind`` (own, cue, completed, recalled), ``cycle, concept, percept, pixel, rate``.
+    image_shape : (int, int)
+    cue : str
+        Which mask.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Columns are concepts, with what was perceived in the last cycle.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or there is no such cue.
+    """
+    require_columns(images, ["cue", "kind", "cycle", "concept", "percept", "rate"], "images")
+    images = images[images["cue"] == cue]
+    if images.empty:
+        raise ValueError(f"no images of the cue {cue!r} were kept")
+    last = images["cycle"].max()
+    rows = [("own", 0, "own image"), ("cue", 0, "cue"), ("recalled", 0, "recalled")]
+    rows += [("completed", 0, "completed")]
+    rows += [("recalled", last, f"recalled,\ncycle {last + 1}")]
+    rows += [("completed", last, f"completed,\ncycle {last + 1}")]
+    concepts = sorted(images["concept"].unique())
+    stacks = {key: own for key, own in images.groupby(["kind", "cycle", "concept"])}
+    grid = [
+        [
+            stacks[kind, cycle, concept].sort_values("pixel")["rate"].to_numpy()
+            for concept in concepts
+        ]
+        for kind, cycle, _ in rows
+    ]
+    percepts = [stacks["recalled", last, c]["percept"].iloc[0] for c in concepts]
+    titles = [
+        f"{concept} → {'–' if percept < 0 else percept}"
+        for concept, percept in zip(concepts, percepts, strict=True)
+    ]
+    return _image_grid(grid, image_shape, [label for *_, label in rows], titles, figure)
+
+
+@_styled
+def plot_imagery(overlap, similarity, figure=None):
+    """Overlap and representational similarity of perception and imagery in each layer.
+
+    Parameters
+    ----------
+    overlap : pandas.DataFrame
+        ``layer, comparison, perceived, imagined, cosine, hamming``.
+    similarity : pandas.DataFrame
+        ``layer, comparison, rho, p``.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Filled: the same concept; open: another one, with SD over pairs.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["layer", "comparison", "perceived", "imagined", "cosine", "hamming"]
+    require_columns(overlap, columns, "overlap")
+    require_columns(similarity, ["layer", "comparison", "rho", "p"], "similarity")
+    comparisons = list(overlap["comparison"].unique())
+    layers = sorted(overlap["layer"].unique())
+    figure = _spaced(_figure(figure, 3.4))
+    axes = figure.subplots(1, 3)
+    same = overlap["perceived"] == overlap["imagined"]
+    for k, (name, color) in enumerate(zip(comparisons, COMPARISONS, strict=False)):
+        shift = 0.18 * (k - (len(comparisons) - 1) / 2)
+        own = overlap["comparison"] == name
+        for ax, column in zip(axes, ("cosine", "hamming"), strict=False):
+            for rows, face in ((own & same, color), (own & ~same, "white")):
+                value = overlap[rows].groupby("layer")[column].agg(["mean", "std"])
+                ax.errorbar(
+                    value.index + shift, value["mean"], yerr=value["std"], color=color, mfc=face,
+                    marker="o", ms=5, ls="", elinewidth=0.8,
+                )
+        rho = similarity[similarity["comparison"] == name]
+        certain = (rho["p"] < 0.05).to_numpy()
+        axes[2].plot(rho["layer"] + shift, rho["rho"], color=color, lw=0.8, alpha=0.5)
+        for chosen, face in ((certain, color), (~certain, "white")):
+            axes[2].plot(
+                rho["layer"][chosen] + shift, rho["rho"][chosen], color=color, mfc=face,
+                marker="s", ms=5, ls="",
+            )
+    titles = ("overlap of patterns", "overlap of active cells", "similarity of geometry")
+    labels = ("cosine", "Hamming similarity", "Spearman's ρ of dissimilarities")
+    for ax, title, label in zip(axes, titles, labels, strict=True):
+        ax.set(title=title, ylabel=label, xlabel="layer", xticks=layers)
+        ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
+    handles = [
+        Line2D([], [], color=color, marker="o", ls="", label=name)
+        for name, color in zip(comparisons, COMPARISONS, strict=False)
+    ]
+    grey = {"color": "#444444", "ls": ""}
+    handles += [
+        Line2D([], [], marker="o", label="same concept", **grey),
+        Line2D([], [], marker="o", mfc="white", label="another concept", **grey),
+        Line2D([], [], marker="s", mfc="white", label="ρ not above chance (p ≥ 0.05)", **grey),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+@_styled
+def plot_dissimilarity(dissimilarity, figure=None):
+    """Representational dissimilarity of concepts, perceived and imagined, in each layer.
+
+    Parameters
+    ----------
+    dissimilarity : pandas.DataFrame
+        ``pathway, state, layer, first, second, dissimilarity``.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Type-1 cells while perceiving above, type-2 cells while imagining below.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["pathway", "state", "layer", "first", "second", "dissimilarity"]
+    require_columns(dissimilarity, columns, "dissimilarity")
+    rows = [("forward", "perceived", "type 1,\nperceived"), ("backward", "imagined",
+            "type 2,\nimagined")]
+    layers = sorted(dissimilarity["layer"].unique())
+    figure = _figure(figure, 0.5 + 2 * (WIDTH - 1.6) / len(layers))
+    axes = figure.subplots(2, len(layers), squeeze=False)
+    for row, (pathway, state, label) in enumerate(rows):
+        for ax, layer in zip(axes[row], layers, strict=True):
+            own = dissimilarity[
+                (dissimilarity["pathway"] == pathway) & (dissimilarity["state"] == state)
+                & (dissimilarity["layer"] == layer)
+            ].sort_values(["first", "second"])
+            drawn = ax.imshow(
+                squareform(own["dissimilarity"].to_numpy(), checks=False), cmap="viridis",
+                vmin=0, vmax=1.5,
+            )
+            n = int(own["second"].max()) + 1
+            ticks = range(0, n, max(1, n // 5))
+            ax.set_xticks(ticks, ticks if row else [])
+            ax.set_yticks(ticks, ticks)
+            if row == 0:
+                ax.set_title(f"layer {layer}", loc="center")
+            else:
+                ax.set_xlabel("concept")
+        axes[row, 0].set_ylabel(f"{label}\nconcept")
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.01, aspect=25)
+    bar.set_label("dissimilarity, 1 − r")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def plot_ambiguity(blends, psychometric, figure=None):
+    """Percepts of blended stimuli, time to decide, and what is recalled.
+
+    Parameters
+    ----------
+    blends : pandas.DataFrame
+        ``phase, blend, decision_ms, decision_spikes, unblended_right``, one row per trial.
+    psychometric : pandas.DataFrame
+        ``blend, first, second, neither, none, n_trials, what, of``.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(blends, ["phase", "blend", "decision_spikes", "decision_ms"], "blends")
+    require_columns(psychometric, ["blend", "first", "second", "what", "of"], "psychometric")
+    figure = _spaced(_figure(figure, 3.1))
+    axes = figure.subplots(1, 3)
+    perceived = psychometric[psychometric["what"] == "perceived"]
+    kinds = {
+        "first": ("first", "#0072B2", "o"), "second": ("second", "#D55E00", "s"),
+        "neither": ("another", "#8C8C8C", "^"), "none": ("no decision", "#111111", "D"),
+    }
+    for column, (label, color, marker) in kinds.items():
+        _share_line(
+            axes[0], 100 * perceived["blend"], perceived[column], perceived["n_trials"], color,
+            marker, label,
+        )
+    axes[0].set_ylabel("perceived (% of trials)")
+    shown = blends[(blends["phase"] == "stimuli") & blends["unblended_right"]]
+    times = shown.groupby("blend")["decision_ms"].agg(["mean", "sem"])
+    axes[1].errorbar(
+        100 * times.index, times["mean"], yerr=1.96 * times["sem"], color="#009E73", marker="o",
+        ms=4, lw=1.4,
+    )
+    axes[1].set_ylabel("decision time (ms)")
+    for of, color, marker in (("stimuli", "#0072B2", "o"), ("concepts", "#D55E00", "s")):
+        own = psychometric[(psychometric["what"] == "recalled") & (psychometric["of"] == of)]
+        _share_line(
+            axes[2], 100 * own["blend"], own["second"], own["n_trials"], color, marker,
+            f"of {of}",
+        )
+    axes[2].set_ylabel("recall resembles the second (%)")
+    for ax in axes:
+        ax.set_xlabel("share of the second (%)")
+    for ax in (axes[0], axes[2]):
+        ax.set_ylim(0, 103)
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(-0.15, 1), ncols=2, borderaxespad=0, fontsize=7.5,
+            columnspacing=1,
+        )
+    return figure
+
+
+@_styled
+def plot_lesions(lesions, figure=None):
+    """Perception and recall under each manipulation, with the intact network as a line.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        ``when`` (after or before learning), ``manipulation, accuracy, accuracy_half, r_recall,
+        n_stimuli``.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["when", "manipulation", "accuracy", "accuracy_half", "r_recall", "n_stimuli"]
+    require_columns(lesions, columns, "lesions")
+    parts = [part for part in ("after", "before") if (lesions["when"] == part).any()]
+    sizes = [(lesions["when"] == part).sum() for part in parts]
+    figure = _figure(figure, 0.9 * len(parts) + 0.2 * sum(sizes))
+    axes = figure.subplots(
+        len(parts), 2, squeeze=False, height_ratios=sizes, sharex="col", sharey="row"
+    )
+    for row, part in enumerate(parts):
+        own = lesions[lesions["when"] == part].reset_index(drop=True)
+        left, right = axes[row]
+        y = np.arange(len(own))
+        for column, color, marker, label, shift in (
+            ("accuracy", "#0072B2", "o", "whole stimulus", -0.13),
+            ("accuracy_half", "#56B4E9", "s", "half of its pixels hidden", 0.13),
+        ):
+            low, high = wilson_interval(own[column], own["n_stimuli"])
+            bars = 100 * np.stack([own[column] - low, high - own[column]]).clip(min=0)
+            left.errorbar(
+                100 * own[column], y + shift, xerr=bars, color=color, marker=marker, ms=4, ls="",
+                elinewidth=0.8, label=label, clip_on=False,
+            )
+        right.plot(
+            own["r_recall"], y, color=PATHWAY_COLORS["backward"], marker="D", ms=4, ls="",
+            clip_on=False,
+        )
+        intact = own[own["manipulation"] == "intact"].iloc[0]
+        for ax, value in ((left, 100 * intact["accuracy"]), (right, intact["r_recall"])):
+            ax.axvline(value, color="#6B6B6B", lw=0.8, ls=":")
+            ax.grid(axis="y", color="#EFEFEF", lw=0.7)
+            ax.set_axisbelow(True)
+            ax.tick_params(axis="y", length=0)
+        left.set_yticks(y, own["manipulation"])
+        left.set_ylim(len(own) - 0.5, -0.5)
+        left.set_title(f"{part} learning")
+        left.set_xlim(0, 100)
+        right.set_xlim(min(0, own["r_recall"].min()), 1)
+    axes[-1, 0].set_xlabel("right percepts (%)")
+    axes[-1, 1].set_xlabel("r of recall with class mean")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2
+    )
+    return figure
+
+
+@_styled
+def plot_dynamics(dynamics, figure=None):
+    """Alignment, rates and weights over training.
+
+    Parameters
+    ----------
+    dynamics : pandas.DataFrame
+        ``n_done, quantity, of, value``, see `bsd.runs.experiments.perception.dynamics`.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Of the weights (if the run kept them) the interquartile range, by projection.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(dynamics, ["n_done", "quantity", "of", "value"], "dynamics")
+    weights = dynamics["quantity"].str.startswith("weight_q").any()
+    n_rows = 3 if weights else 2
+    figure = _spaced(_figure(figure, 0.5 + 2.2 * n_rows))
+    panels = iter(figure.subplots(n_rows, 3 if not weights else 2, squeeze=False).flat)
+    layers = sorted(
+        dynamics.loc[dynamics["quantity"].isin(["angle_deg", "cosine"]), "of"].unique()
+    )
+    colors = dict(zip(layers, _layer_colors(len(layers)), strict=True))
+    for quantity, label in (
+        ("angle_deg", "angle of W and $Θ^T$ (°)"),
+        ("cosine", "cosine C while learning"),
+        ("hamming", "Hamming similarity"),
+        ("kappa", "Cohen's κ"),
+    ):
+        ax = next(panels)
+        for name, style in ((quantity, "-"), (f"{quantity}_shuffled", (0, (4, 2)))):
+            own = dynamics[dynamics["quantity"] == name].sort_values("n_done")
+            for layer, line in own.groupby("of"):
+                ax.plot(line["n_done"], line["value"], color=colors[layer], ls=style, lw=1.4)
+        ax.set_ylabel(label)
+        ax.set_ylim(min(0, ax.get_ylim()[0]), 100 if quantity == "angle_deg" else 1)
+    ax = next(panels)
+    rates = dynamics[dynamics["quantity"] == "rate_hz"].sort_values("n_done")
+    for name in population_order(rates["of"]):
+        line = rates[rates["of"] == name]
+        if name[0] in "FB":
+            color = PATHWAY_COLORS["forward" if name[0] == "F" else "backward"]
+            ax.plot(line["n_done"], line["value"], color=color, lw=1.3)
+            ax.annotate(
+                name, (line["n_done"].iloc[-1], line["value"].iloc[-1]), xytext=(3, 0),
+                textcoords="offset points", va="center", fontsize=7.5, color=color,
+            )
+    ax.set_ylabel("rate while learning (Hz)")
+    ax.set_ylim(bottom=0)
+    ax = next(panels)
+    if weights:
+        _weights(ax, dynamics)
+    else:
+        ax.axis("off")
+    for ax in figure.axes:
+        ax.set_xlabel("training trials")
+        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    handles = [Line2D([], [], color=colors[i], lw=1.8, label=f"layer {i}") for i in layers]
+    handles.append(Line2D([], [], color="#444444", lw=1.2, ls=(0, (4, 2)), label="trial-shuffled"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=6)
+    return figure
+
+
+def _weights(ax, dynamics):
+    own = dynamics[dynamics["quantity"].str.startswith("weight_q")]
+    table = own.pivot(index=["of", "n_done"], columns="quantity", values="value")
+    names = sorted(own["of"].unique(), key=lambda name: (name[0] != "W", name))
+    forward = [name for name in names if name[0] == "W"]
+    for name in names:
+        line = table.loc[name]
+        shade = 0.35 + 0.65 * (1 + int(name.lstrip("WTheta"))) / len(forward)
+        color = PATHWAY_COLORS["forward" if name[0] == "W" else "backward"]
+        ax.plot(
+            line.index, line["weight_q75"] - line["weight_q25"], color=color, alpha=shade, lw=1.4
+        )
+        ax.annotate(
+            name.replace("Theta", "Θ"), (line.index[-1], (line["weight_q75"] -
+            line["weight_q25"]).iloc[-1]), xytext=(3, 0), textcoords="offset points", va="center",
+            fontsize=7.5, color=color,
+        )
+    ax.set_ylabel("interquartile range of weights")
+    ax.set_ylim(bottom=0)

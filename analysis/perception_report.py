@@ -1,0 +1,331 @@
+"""Sections of a report on the experiments of perception and recall in a results folder."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from bsd.analysis import perception_figures as figures
+
+__all__ = ["sections"]
+
+
+def sections(folder):
+    """Sections of all experiments that were done on a run.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Results folder of the run; each experiment has its own below ``experiments/``.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``title``, ``caption``, ``draw`` (a function of a figure) and ``table``.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read.
+    """
+    makers = {
+        "recall": _recall,
+        "complete": _completion,
+        "imagery": _imagery,
+        "ambiguity": _ambiguity,
+        "lesions": _lesions,
+        "dynamics": _dynamics,
+    }
+    found = []
+    for name, make in makers.items():
+        place = folder / "experiments" / name
+        if not (place / "summary.json").is_file():
+            continue
+        summary = _read(place / "summary.json", lambda p: json.loads(p.read_text()))
+        frames = {p.stem: _read(p, pd.read_parquet) for p in place.glob("*.parquet")}
+        for section in make(frames, summary):
+            section["caption"] += f" Made by: {summary['command']}"
+            found.append({"table": None, **section})
+    return found
+
+
+def _read(path, reader):
+    try:
+        return reader(path)
+    except Exception as error:  # every format has exceptions of its own
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): do the experiment again"
+        ) from error
+
+
+def _image_shape(images):
+    """Rows and columns of the images of a frame, which are square."""
+    side = round(np.sqrt(images["pixel"].max() + 1))
+    return side, side
+
+
+def _percent(share):
+    return f"{100 * share:.1f} %"
+
+
+def _recall(frames, summary):
+    quality, images = frames["quality"], frames["images"]
+    loss, share = summary["spike_loss"], summary["instances_recognised"]
+    judged = (
+        f"A support vector machine that learned from training images alone (it recognises "
+        f"{_percent(summary['classifier_accuracy'])} of test images) recognises "
+        f"{summary['concepts_recognised']} of {summary['concepts']} concepts"
+    )
+    yield {
+        "name": "recall_instances",
+        "title": "Recall: from concept to stimulus",
+        "caption": (
+            "What the backward network recalls (spikes of the recall cells) when a concept alone "
+            "drives it, beside the mean training image of the class and the training image that "
+            f"correlates most; below, with {100 * loss:.0f} % of the spikes of the concept "
+            f"afferents lost at random, others each time. {judged}, and {_percent(share)} of "
+            f"{(quality['loss'] == loss).sum()} noisy instances (worst: concept "
+            f"{summary['worst_concept']}, {_percent(summary['worst_concept_recognised'])}). With "
+            f"noise, the correlation is {summary['r_class_mean']:.2f} with the class mean and "
+            f"{summary['r_nearest']:.2f} with the nearest training image (SSIM "
+            f"{summary['ssim_class_mean']:.2f} and {summary['ssim_nearest']:.2f}): what is "
+            "recalled is a prototype."
+        ),
+        "draw": lambda f: figures.plot_recalled_images(images, _image_shape(images), figure=f),
+    }
+    yield {
+        "name": "recall_noise",
+        "title": "Recall under spike noise",
+        "caption": (
+            "Share of recalled stimuli that the classifier recognises (95 % interval; dotted: "
+            "chance), and their correlation with the class mean and with the nearest training "
+            "image (mean and SD), when more and more spikes of the concept afferents are lost."
+        ),
+        "draw": lambda f: figures.plot_recall_noise(quality, figure=f),
+    }
+
+
+def _difference(one):
+    return f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]".replace(
+        "-", "\N{MINUS SIGN}"
+    )
+
+
+def _completion(frames, summary):
+    quality, images = frames["quality"], frames["images"]
+    verdicts = {
+        (other, measure): summary[f"half_plane_loop_minus_{other}_{measure}"]
+        for other in ("cut", "filled")
+        for measure in ("correct", "r", "ssim")
+    }
+
+    def verdict(other, measure):
+        one = verdicts[other, measure]
+        sign = "more" if one["low"] > 0 else "less" if one["high"] < 0 else "not different"
+        return f"{_difference(one)} ({sign})"
+
+    yield {
+        "name": "completion_accuracy",
+        "title": "Completion: perception of a partial cue",
+        "caption": (
+            f"Right percepts of {summary['stimuli']} test stimuli that are hidden in part, noisy "
+            f"or blurred, against how much is missing; no label is given. In the loop the percept "
+            f"drives the backward network and what is recalled takes the place of what is hidden "
+            f"(of noisy and blurred stimuli: is averaged with them), in {summary['cycles']} "
+            f"cycles; all conditions see the same cue for as long, with the same spike phases. "
+            f"With random half of the pixels hidden "
+            f"{_percent(summary['accuracy_random_half_loop'])} are right in the loop and "
+            f"{_percent(summary['accuracy_random_half_cut'])} with feedback cut; with half-planes "
+            f"hidden {_percent(summary['accuracy_half_plane_loop'])} and "
+            f"{_percent(summary['accuracy_half_plane_cut'])} "
+            f"({_percent(summary['accuracy_half_plane_filled'])} with the mean stimulus in place "
+            f"of the recalled one). Paired difference, loop minus feedback cut, with 95 % "
+            f"interval over stimuli: {verdict('cut', 'correct')}; loop minus mean stimulus: "
+            f"{verdict('filled', 'correct')}. The loop within a trial "
+            f"({_percent(summary['accuracy_half_plane_relay'])}) does not know what is hidden, and "
+            "reaches perception only in the trial's last steps. "
+            + _balance(frames["differences"])
+        ),
+        "draw": lambda f: figures.plot_completion(quality, "correct", figure=f),
+        "table": _differences(frames["differences"]),
+    }
+    more = summary["r_hidden_recalled_half_plane"] > summary["r_hidden_prototype_half_plane"]
+    yield {
+        "name": "completion_correlation",
+        "title": "Completion: likeness to the trial's own image",
+        "caption": (
+            "Correlation of the completed image (with feedback cut: of the cue) with the own "
+            "image, nothing hidden. With half-planes hidden, loop minus feedback cut: "
+            f"{verdict('cut', 'r')}; loop minus mean stimulus: {verdict('filled', 'r')}; in the "
+            f"structural similarity (SSIM), which faint grey in dark places lowers, "
+            f"{verdict('cut', 'ssim')} and {verdict('filled', 'ssim')}. In the hidden part alone, "
+            "what is recalled correlates at "
+            f"{summary['r_hidden_recalled_half_plane']:.2f} with the own image, the mean of the "
+            f"perceived class at {summary['r_hidden_prototype_half_plane']:.2f}: the network "
+            + (
+                "completes more than the prototype of what it perceives."
+                if more
+                else "completes by the prototype of what it perceives, no more."
+            )
+        ),
+        "draw": lambda f: figures.plot_completion(quality, "r", figure=f),
+    }
+    for cue, what in (("left", "the left side"), ("random", "random half of the pixels")):
+        yield {
+            "name": f"completion_images_{cue}",
+            "title": f"Completion: {what} hidden",
+            "caption": (
+                "The first test stimulus of each concept, the cue, what is recalled from its "
+                "percept, and the cue completed by it, after the first and the last cycle; above, "
+                "concept → last percept."
+            ),
+            "draw": lambda f, cue=cue: figures.plot_completed_images(
+                images, _image_shape(images), cue, figure=f
+            ),
+        }
+
+
+def _balance(differences):
+    """Where the loop perceives better, and where worse, than the network with feedback cut."""
+    own = differences[
+        (differences["measure"] == "correct") & (differences["against"] == "cut")
+        & (differences["cue"] != "half-planes")
+    ]
+    names = own["cue"] + " " + own["level"].map("{:.3g}".format)
+    better = ", ".join(names[own["low"] > 0]) or "none"
+    worse = ", ".join(names[own["high"] < 0]) or "none"
+    return (
+        f"Cues for which the loop perceives better than with feedback cut (interval above 0): "
+        f"{better}; worse: {worse}."
+    )
+
+
+def _differences(frame):
+    names = {"correct": "accuracy", "r": "r with own image"}
+    shown = frame[
+        ((frame["level"] == 0.5) | frame["cue"].isin(["noise", "blur"]))
+        & frame["measure"].isin(list(names))
+    ]
+    text = shown.apply(_difference, axis=1)
+    table = pd.DataFrame(
+        {
+            "cue": shown["cue"] + " " + shown["level"].map("{:g}".format),
+            "column": shown["measure"].map(names) + ", loop − " + shown["against"],
+            "text": text,
+        }
+    )
+    order = table["cue"].drop_duplicates()
+    wide = table.pivot(index="cue", columns="column", values="text").reindex(order)
+    return wide.reset_index()
+
+
+def _imagery(frames, summary):
+    similarity = frames["similarity"]
+    cross = similarity[similarity["comparison"] == "type 1 perceived, type 2 imagined"]
+    alike = cross[cross["p"] < 0.05]
+    layers = ", ".join(str(layer) for layer in alike["layer"]) or "none"
+    yield {
+        "name": "imagery",
+        "title": "Imagery: the same concept perceived and imagined",
+        "caption": (
+            "Mean spike counts of the cells of each layer while stimuli are perceived and while "
+            "the concept alone is imagined, what it recalls entering perception. Filled: the same "
+            "concept both times; open: another one (mean and SD over concepts). Cosine of the "
+            "counts; share of cells that are active in both states or in neither (more than the "
+            "mean cell); Spearman's ρ of the dissimilarities of all pairs of concepts "
+            "(representational similarity analysis, 10 000 relabellings). Type-1 cells in "
+            "perception and their type-2 partners in imagery represent concepts alike in layers: "
+            f"{layers} (p < 0.05). Layer 0 compares stimulus afferents with recall cells, the "
+            "last one output cells with concept afferents, whose patterns do not overlap by "
+            "design."
+        ),
+        "draw": lambda f: figures.plot_imagery(frames["overlap"], similarity, figure=f),
+        "table": similarity.assign(
+            rho=similarity["rho"].map("{:.2f}".format), p=similarity["p"].map("{:.4f}".format)
+        ).rename(columns={"rho": "ρ"}).replace("nan", "–"),
+    }
+    yield {
+        "name": "imagery_geometry",
+        "title": "Geometry of concepts, perceived and imagined",
+        "caption": (
+            "Dissimilarity (1 − Pearson's r of mean spike counts) of all pairs of concepts, in "
+            "type-1 cells while perceiving and in type-2 cells while imagining."
+        ),
+        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], figure=f),
+    }
+
+
+def _ambiguity(frames, summary):
+    yield {
+        "name": "ambiguity",
+        "title": "Ambiguity: blends of two stimuli and of two concepts",
+        "caption": (
+            f"{summary['pairs']} pairs of test stimuli of different concepts, each perceived "
+            "rightly alone, blended from the first (0 %) to the second (100 %). Left: what is "
+            f"perceived; both equally often at {_percent(summary['perceived_stimuli_pse'])}, from "
+            f"25 to 75 % within {_percent(summary['perceived_stimuli_width'])} (logistic fit); in "
+            f"the middle {_percent(summary['neither_half'])} of the percepts are of another "
+            f"concept. Middle: time from which the running decision is the final one, "
+            f"{summary['decision_ms_unblended']:.1f} ms unblended and "
+            f"{summary['decision_ms_half']:.1f} ms in the middle "
+            f"({summary['decision_spikes_unblended']:.0f} and "
+            f"{summary['decision_spikes_half']:.0f} output spikes). Right: which of the two class "
+            "means the recalled stimulus resembles more, of the own percept of blended stimuli, "
+            "and of blended concepts. 95 % intervals."
+        ),
+        "draw": lambda f: figures.plot_ambiguity(
+            frames["blends"], frames["psychometric"], figure=f
+        ),
+    }
+
+
+def _lesions(frames, summary):
+    lesions = frames["lesions"]
+    after = lesions[lesions["when"] == "after"]
+    worst = after.loc[after["accuracy"].idxmin()]
+    caption = (
+        f"Right percepts of {int(after['n_stimuli'].iloc[0])} test stimuli, whole and with random "
+        "half of their pixels hidden (95 % intervals), and correlation of the stimuli recalled "
+        "from concepts with the class means; dotted: the intact network. Perception suffers most "
+        f"from '{worst['manipulation']}' ({_percent(worst['accuracy'])}). Without plasticity "
+        "apical dendrites, memory interneurons and the normaliser do nothing, by construction: "
+        "apical dendrites do not reach the soma (cell.g_apical = 0) unless they are given a "
+        "conductance."
+    )
+    if (lesions["when"] == "before").any():
+        caption += (
+            " Below, networks that learned anew, from few trials, under the manipulation: there "
+            "they do."
+        )
+    numbers = ["accuracy", "accuracy_half", "r_recall", "recognised"]
+    table = lesions[["when", "manipulation", *numbers]].copy()
+    for name in numbers:
+        table[name] = table[name].map("{:.3f}".format)
+    yield {
+        "name": "lesions",
+        "title": "Lesions and manipulations",
+        "caption": caption,
+        "draw": lambda f: figures.plot_lesions(lesions, figure=f),
+        "table": table.rename(columns=lambda name: name.replace("_", " ")),
+    }
+
+
+def _dynamics(frames, summary):
+    angles = "; ".join(
+        f"layer {layer} {first:.0f}° → {last:.0f}°"
+        for layer, (first, last) in summary["angle_deg"].items()
+    )
+    caption = (
+        "Angle between forward and transposed feedback weights, cosine C of paired patterns in "
+        "training trials, Hamming similarity and Cohen's κ of paired cells (dashed: with the "
+        "partner's spikes of another trial), and rates of forward and backward populations. "
+        f"Angles: {angles}."
+    )
+    if any(name.startswith("weight_q") for name in summary):
+        caption += " Last: the interquartile range of the weights of each projection."
+    yield {
+        "name": "dynamics",
+        "title": "Learning dynamics",
+        "caption": caption,
+        "draw": lambda f: figures.plot_dynamics(frames["dynamics"], figure=f),
+    }

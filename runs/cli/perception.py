@@ -1,0 +1,112 @@
+"""Commands for experiments of perception and recall on the results folder of a run."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from bsd.equations.errors import InputError
+from bsd.runs.cli.app import app, console
+
+Folder = Annotated[Path, typer.Argument(help="Results folder of a finished run.")]
+Device = Annotated[str, typer.Option(help="cpp or runtime")]
+Seed = Annotated[
+    int | None, typer.Option(help="Of spikes, noise and masks; that of the run by default.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")]
+
+
+@app.command()
+def recall(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+    """Recall every concept many times with spike noise; does a classifier recognise them?"""
+    _perform("recall", folder, as_json, device=device, seed=seed)
+
+
+@app.command()
+def complete(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+    """Perceive and recall occluded, noisy and blurred stimuli, without any label."""
+    _perform("completion", folder, as_json, device=device, seed=seed)
+
+
+@app.command()
+def imagery(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+    """Compare the activity of concepts perceived and imagined, layer by layer."""
+    _perform("imagery", folder, as_json, device=device, seed=seed)
+
+
+@app.command()
+def ambiguity(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+    """Blend two stimuli or two concepts: percept, recall, decision time."""
+    _perform("ambiguity", folder, as_json, device=device, seed=seed)
+
+
+@app.command()
+def lesions(
+    folder: Folder,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Before learning, too: train new networks briefly.")
+    ] = False,
+    device: Device = "cpp",
+    seed: Seed = None,
+    as_json: AsJson = False,
+):
+    """Silence cells, block dendrites and interneurons, cut feedback, scale synapses."""
+    _perform("lesions", folder, as_json, device=device, seed=seed, retrain=retrain)
+
+
+@app.command()
+def dynamics(folder: Folder, as_json: AsJson = False):
+    """How alignment, rates and weights went while the network learned; simulates nothing."""
+    _perform("dynamics", folder, as_json)
+
+
+def _perform(name, folder, as_json, **options):
+    from bsd.analysis.report import write_report
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import open_run, perception
+
+    if (options.get("seed") or 0) < 0:
+        raise InputError(f"--seed {options['seed']}: give a whole number that is not negative.")
+    trained = open_run(folder)
+    command = shlex.join(["bsd", *sys.argv[1:]])
+    with RunProgress(console) as progress:
+        if options:
+            options["progress"] = lambda *event: progress.update("all", *event, "")
+        study = getattr(perception, name)(trained, **options)
+    console.print("drawing figures, writing the report")
+    summary = perception.save(trained, study, command)
+    try:
+        report = write_report(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    _show(summary)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(summary, default=float))
+
+
+def _show(summary):
+    table = Table(show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for key, value in _flat(summary):
+        table.add_row(key, value)
+    console.print(table)
+
+
+def _flat(content, prefix=""):
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}: ")
+        else:
+            yield prefix + key.replace("_", " "), _text(value)
+
+
+def _text(value):
+    if isinstance(value, list):
+        return " → ".join(map(_text, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

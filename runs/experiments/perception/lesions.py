@@ -1,0 +1,255 @@
+"""Lesions and manipulations of a trained network, and of one that has still to learn.
+
+All of them are values that a compiled network reads when it runs:
+
+===================  ===============================================================================
+cells silenced       their basal synapses are 0 and learn nothing: they never fire
+apical dendrites     the partner's spikes neither reach them nor are counted (``cells.apical`` = 0)
+memory interneurons  no repulsion and no margin gating (lambda = 0)
+normaliser           a constant gain takes its place (eps = 10, far above the norms)
+feedback cut         all synapses of the backward network are 0 and learn nothing
+synapses scaled      all synapses of one pathway times a factor
+===================  ===============================================================================
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bsd.analysis.measures import recall_correlation
+from bsd.runs.experiments.perception.recall import train_classifier
+from bsd.runs.experiments.perception.study import Study, chosen_stimuli, class_means, images_of
+from bsd.runs.trials import join_tables, recall_trials, training_trials
+
+__all__ = ["Manipulation", "lesions", "lesions_table", "manipulations"]
+
+FRACTIONS = (0.25, 0.5, 0.75)
+FACTORS = (0.5, 0.75, 1.25, 1.5)
+
+#: Trials from which a network with a manipulation learns.
+N_RETRAIN = 3000
+
+
+@dataclass(frozen=True)
+class Manipulation:
+    """One change of a network.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        Row of the table above, or ``intact``.
+    level : float
+        Fraction of cells, or factor on the synapses.
+    silenced : dict of str to float
+        Fraction of the cells of each population.
+    scaled : dict of str to float
+        Factor on the synapses of a pathway.
+    blocked : tuple of str
+        Populations whose apical dendrites are blocked.
+    parameters : dict of str to value
+    """
+
+    name: str
+    kind: str
+    level: float = 1.0
+    silenced: dict = None
+    scaled: dict = None
+    blocked: tuple = ()
+    parameters: dict = None
+
+    def values(self, network, seed):
+        """Constants of single cells that differ from the network's own, see `Simulation`."""
+        values = network.values()
+        eta, apical = values["cells.eta"].copy(), values["cells.apical"].copy()
+        for population in network.layout.populations:
+            eta[population.start + self._chosen(population, seed)] = 0
+            if (self.scaled or {}).get(population.pathway) == 0:
+                eta[population.cells] = 0
+            if population.name in self.blocked:
+                apical[population.cells] = 0
+        return {"cells.eta": eta, "cells.apical": apical}
+
+    def weights(self, network, weights, seed):
+        """Manipulated weights."""
+        bound = network.parameters.learning.weight_max
+        changed = {}
+        for projection in network.layout.projections:
+            target = projection.target
+            factor = (self.scaled or {}).get(target.pathway, 1.0)
+            w = np.clip(factor * weights[projection.name], -bound, bound)
+            w[:, self._chosen(target, seed)] = 0
+            changed[projection.name] = w
+        return changed
+
+    def _chosen(self, population, seed):
+        n = round((self.silenced or {}).get(population.name, 0.0) * population.size)
+        generator = np.random.default_rng([seed, population.index])
+        return generator.permutation(population.size)[:n]
+
+
+def manipulations(network):
+    """Those after learning, and those before.
+
+    Returns
+    -------
+    dict of str to list of Manipulation
+    """
+    hidden = [
+        p.name for p in network.layout.populations if 1 <= p.layer <= network.layout.depth
+    ]
+    everything = tuple(p.name for p in network.layout.populations)
+
+    def silenced(name, fraction):
+        return Manipulation(
+            f"{100 * fraction:.0f} % of {name} silenced", "cells silenced", fraction,
+            silenced={name: fraction},
+        )
+
+    intact = Manipulation("intact", "intact")
+    apical = Manipulation("apical dendrites blocked", "apical dendrites", blocked=everything)
+    interneurons = [
+        Manipulation(
+            "memory interneurons blocked", "memory interneurons",
+            parameters={"learning.lam": 0.0, "learning.margin_gating": False},
+        ),
+        Manipulation("no normaliser", "normaliser", parameters={"learning.epsilon": 10.0}),
+    ]
+    cut = Manipulation("feedback cut", "feedback cut", 0.0, scaled={"backward": 0.0})
+    scaled = [
+        Manipulation(
+            f"{pathway} synapses × {factor}", "synapses scaled", factor, scaled={pathway: factor}
+        )
+        for pathway in ("forward", "backward")
+        for factor in FACTORS
+    ]
+    after = [intact, *(silenced(name, part) for name in hidden for part in FRACTIONS)]
+    after += [*scaled, cut, apical, *interneurons]
+    before = [intact, *(silenced(name, 0.5) for name in hidden), cut, apical]
+    before.append(
+        Manipulation(
+            "apical dendrites of hidden cells blocked", "apical dendrites", blocked=tuple(hidden)
+        )
+    )
+    return {"after": after, "before": before + interneurons}
+
+
+def lesions_table(dataset, n_per_concept=30):
+    """Test stimuli, the same with random half of the pixels hidden, and every concept recalled.
+
+    The same spike trains reach each lesioned network.
+    """
+    stimuli = chosen_stimuli(dataset, n_per_concept).assign(source="stimulus")
+    return join_tables(
+        [
+            stimuli.assign(phase="whole"),
+            stimuli.assign(phase="half", occlusion=0.5, mask="random"),
+            recall_trials(dataset.n_concepts).assign(record=False),
+        ]
+    )
+
+
+def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30, progress=None):
+    """Perception and recall under manipulations, after learning and, if asked for, before.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+    device : str
+    seed : int, optional
+        Of spike phases, and of which cells are silenced.
+    retrain : bool
+        Let a new network learn from some training stimuli under each manipulation, too.
+    n_per_concept : int
+        Test stimuli.
+    progress : callable, optional
+
+    Returns
+    -------
+    Study
+        Frame ``lesions``, one row per manipulation: accuracy for whole and for half-hidden
+        stimuli, correlation of the recalled stimuli with the class means, and how many of them a
+        classifier recognises.
+    """
+    study = Study("lesions")
+    dataset = trained.dataset
+    table = lesions_table(dataset, n_per_concept)
+    classifier, _ = train_classifier(dataset)
+    todo = [
+        (when, manipulation)
+        for when, some in manipulations(trained.network).items()
+        for manipulation in some
+        if when == "after" or retrain
+    ]
+    learned = sum(when == "before" for when, _ in todo) * N_RETRAIN
+    total, done = len(todo) * len(table) + learned, 0
+    report = (lambda n: progress("run", done + n, total)) if progress else None
+    rows = []
+    for when, manipulation in todo:
+        simulation = _manipulated(trained, manipulation, when, device, seed, progress)
+        if when == "before":
+            simulation.run(_lessons(trained), report)
+            done += N_RETRAIN
+        result = simulation.run(table, report)
+        done += len(table)
+        rows.append(
+            {
+                "when": when,
+                "manipulation": manipulation.name,
+                "kind": manipulation.kind,
+                "level": manipulation.level,
+                **_measures(result, dataset, classifier),
+            }
+        )
+    study.frames["lesions"] = frame = pd.DataFrame(rows)
+    study.summary = {
+        when: own.set_index("manipulation")[["accuracy", "accuracy_half", "r_recall"]].to_dict(
+            "index"
+        )
+        for when, own in frame.groupby("when")
+    }
+    return study
+
+
+def _manipulated(trained, manipulation, when, device, seed, progress):
+    network = trained.network
+    seed = trained.seed if seed is None else seed
+    parameters = network.parameters.updated(manipulation.parameters or {})
+    simulation = trained.simulation(
+        device, parameters=parameters, values=manipulation.values(network, seed), seed=seed,
+        progress=progress,
+    )
+    weights = trained.weights
+    if when == "before":
+        simulation.restore(network.initial_state([trained.seed]))
+        weights = simulation.weights()
+    simulation.set_weights(manipulation.weights(network, weights, seed))
+    return simulation
+
+
+def _lessons(trained):
+    shift = trained.config.get("shift", 0)
+    (table,) = training_trials(trained.dataset, 1, trained.seed, shift=shift)
+    repeats = -(-N_RETRAIN // len(table))  # a small data set is seen more than once
+    return join_tables([table] * repeats).iloc[:N_RETRAIN]
+
+
+def _measures(result, dataset, classifier):
+    trials = result.trials
+    right = trials["correct"].astype(float).groupby(trials["phase"]).mean()
+    recalled = trials[trials["phase"] == "recall"]
+    images = images_of(result.recalled, recalled["trial"], dataset.image_shape)
+    images = images.reshape(len(images), -1)
+    means = class_means(dataset).reshape(dataset.n_concepts, -1)
+    concept = recalled["concept"].to_numpy()
+    # an image without a spike is no recall at all
+    r = np.nan_to_num(recall_correlation(images, means[concept]))
+    recognised = (classifier.predict(images) == concept) & images.any(axis=1)
+    return {
+        "n_stimuli": int((trials["phase"] == "whole").sum()),
+        "accuracy": right["whole"],
+        "accuracy_half": right["half"],
+        "r_recall": float(r.mean()),
+        "recognised": float(recognised.mean()),
+    }

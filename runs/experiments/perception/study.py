@@ -1,0 +1,143 @@
+"""What all experiments on a trained network share: stimuli, recordings, results."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from bsd.equations import InputError
+from bsd.runs.engine.store import write_atomically, write_json
+
+__all__ = ["Study", "chosen_stimuli", "class_means", "images_of", "run_images", "save"]
+
+
+@dataclass
+class Study:
+    """Results of one experiment.
+
+    Attributes
+    ----------
+    name : str
+        Of the command and of its folder in ``experiments/``.
+    frames : dict of str to DataFrame
+    summary : dict
+        The numbers to look at first.
+    """
+
+    name: str
+    frames: dict = field(default_factory=dict)
+    summary: dict = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+
+def save(trained, study, command=None):
+    """Write ``experiments/NAME/*.parquet`` and ``summary.json``.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+    study : Study
+    command : str, optional
+        What the user typed.
+
+    Returns
+    -------
+    dict
+        The summary, as it was written.
+
+    Raises
+    ------
+    InputError
+        If the results folder cannot be written.
+    """
+    folder = trained.folder / "experiments" / study.name
+    summary = {
+        **study.summary,
+        "command": command or "Python API",
+        "seconds": round(time.perf_counter() - study.started, 1),
+        "out": str(folder),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, frame in study.frames.items():
+            write_atomically(folder / f"{name}.parquet", frame.to_parquet)
+        write_json(folder / "summary.json", summary)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror}): make the results folder writable."
+        ) from None
+    return summary
+
+
+def chosen_stimuli(dataset, n_per_concept):
+    """The first so many test stimuli of each concept, or as many as there are.
+
+    Returns
+    -------
+    DataFrame
+        ``stimulus, concept``, the concepts in turn.
+    """
+    table = pd.DataFrame(
+        {"stimulus": np.arange(len(dataset.y_test)), "concept": dataset.y_test}
+    )
+    rank = table.groupby("concept").cumcount()
+    table = table.assign(rank=rank)[rank < n_per_concept]
+    return table.sort_values(["rank", "concept"], ignore_index=True).drop(columns="rank")
+
+
+def class_means(dataset):
+    """Mean training stimulus of each concept, (n_concepts, height, width)."""
+    return np.stack(
+        [dataset.x_train[dataset.y_train == c].mean(axis=0) for c in range(dataset.n_concepts)]
+    )
+
+
+def images_of(recalled, trials, image_shape, column="rate"):
+    """Recalled images of some trials, in their order.
+
+    Parameters
+    ----------
+    recalled : DataFrame
+        See `bsd.runs.engine.recording.Recording`, of one replica.
+    trials : array_like of int
+    image_shape : (int, int)
+    column : str
+
+    Returns
+    -------
+    ndarray, shape (n, height, width)
+    """
+    recalled = recalled[recalled["trial"].isin(trials)]
+    images = recalled[column].to_numpy(float).reshape(-1, *image_shape)
+    shown = recalled["trial"].to_numpy()[:: int(np.prod(image_shape))]
+    return images[np.searchsorted(shown, np.asarray(trials))]
+
+
+def run_images(simulation, dataset, images, table, progress=None):
+    """Run trials whose stimuli are the given images, one for each row of the table.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        Of `dataset`; goes on with it afterwards.
+    dataset : DataSet
+    images : ndarray, shape (n, height, width)
+        Intensities in 0 to 1.
+    table : DataFrame
+        With the column ``concept``; ``part`` and ``stimulus`` are set here.
+    progress : callable, optional
+
+    Returns
+    -------
+    Recording
+    """
+    simulation.dataset = dataclasses.replace(
+        dataset, x_test=images, y_test=table["concept"].to_numpy()
+    )
+    try:
+        shown = table.assign(part="test", stimulus=np.arange(len(table)))
+        return simulation.run(shown, progress)
+    finally:
+        simulation.dataset = dataset

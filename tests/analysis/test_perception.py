@@ -1,0 +1,127 @@
+"""Measures of perception and recall, on cases whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.analysis import perception
+from bsd.analysis.perception_figures import plot_completed_images, plot_completion
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((5, 12, 12))
+
+
+def test_identical_images_are_alike(images):
+    same = perception.image_similarity(images, images)
+    assert np.allclose(same[["r", "ssim"]], 1) and np.allclose(same["mse"], 0)
+
+
+def test_structural_similarity_of_constant_images():
+    # no structure: what is left is the luminance, (2 a b + c1) / (a^2 + b^2 + c1)
+    a, b = np.full((1, 8, 8), 0.2), np.full((1, 8, 8), 0.6)
+    expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    assert perception.structural_similarity(a, b) == pytest.approx(expected)
+
+
+def test_structural_similarity_of_opposite_images(images):
+    assert (perception.structural_similarity(images, 1 - images) < 0).all()
+    with pytest.raises(ValueError, match="height, width"):
+        perception.structural_similarity(images, images[:2])
+
+
+def test_nearest_image_is_the_scaled_one(images):
+    assert perception.nearest_images(0.5 * images[[3, 1]] + 0.1, images).tolist() == [3, 1]
+
+
+def test_overlap_of_patterns():
+    a = np.array([[1, 0, 0, 0], [0, 0, 2, 2]])
+    overlap = perception.pattern_overlap(a, a).pivot(
+        index="row_a", columns="row_b", values=["cosine", "hamming"]
+    )
+    assert np.allclose(overlap["cosine"], np.eye(2))
+    assert np.allclose(overlap["hamming"], [[1, 0.25], [0.25, 1]])
+
+
+def test_geometry_of_identical_patterns_is_the_same():
+    patterns = np.random.default_rng(1).random((8, 30))
+    dissimilarity = perception.representational_dissimilarity(patterns)
+    assert dissimilarity.shape == (28,)
+    rho, p = perception.representational_similarity(dissimilarity, dissimilarity, 500)
+    assert rho == pytest.approx(1) and p == pytest.approx(1 / 501, abs=0.004)
+
+
+def test_permutation_test_of_unrelated_geometries():
+    generator = np.random.default_rng(2)
+    p = [
+        perception.representational_similarity(
+            *(perception.representational_dissimilarity(generator.random((7, 20)))
+              for _ in range(2)),
+            200, seed=k,
+        )[1]
+        for k in range(60)
+    ]
+    assert 0.3 < np.mean(p) < 0.7 and np.mean(np.array(p) < 0.1) < 0.25
+
+
+def test_decision_time_is_when_the_running_decision_stays():
+    encodings = np.kron(np.eye(2), np.ones((1, 2)))
+    spikes = pd.DataFrame(
+        [
+            (4, 1.0, 0), (4, 2.0, 2), (4, 2.0, 3), (4, 3.0, 2),  # first, then second
+            (6, 0.0, 1), (6, 5.0, 0),  # at once
+            (7, 1.0, 0), (7, 1.0, 2),  # a tie
+        ],
+        columns=["trial", "t_ms", "cell"],
+    )
+    times = perception.decision_times(spikes, [4, 5, 6, 7], encodings, 1.0).set_index("trial")
+    assert times.loc[4].tolist() == [3, 3]
+    assert times.loc[6].tolist() == [1, 1]
+    assert times.loc[[5, 7]].isna().all(axis=None)
+
+
+def test_psychometric_curve_of_a_step():
+    blend = np.repeat(np.linspace(0, 1, 11), 4)
+    trials = pd.DataFrame(
+        {"blend": blend, "concept": 3, "other_concept": 5, "percept": np.where(blend > 0.62, 5, 3)}
+    )
+    trials.loc[0, "percept"] = -1
+    trials.loc[1, "percept"] = 8
+    curve = perception.psychometric_curve(trials)
+    assert curve.iloc[0].tolist() == [0, 4, 0.5, 0, 0.25, 0.25]
+    assert (curve.loc[curve["blend"] > 0.62, "second"] == 1).all()
+    fit = perception.psychometric_fit(curve)
+    assert 0.6 < fit["pse"] < 0.7 and fit["width"] < 0.1
+
+
+def test_fit_of_a_logistic_curve_finds_it():
+    x = np.linspace(0, 1, 11)
+    second = 1 / (1 + np.exp(-2 * np.log(3) * (x - 0.4) / 0.3))
+    fit = perception.psychometric_fit(
+        pd.DataFrame({"blend": x, "first": 1 - second, "second": second})
+    )
+    assert fit == pytest.approx({"pse": 0.4, "width": 0.3}, abs=1e-6)
+
+
+def test_paired_difference_covers_the_mean():
+    generator = np.random.default_rng(3)
+    shared = generator.normal(size=60)
+    result = perception.paired_difference(
+        shared + 0.5 + 0.1 * generator.normal(size=60), shared
+    )
+    assert result["n"] == 60 and result["low"] < 0.5 < result["high"] and result["p"] < 0.01
+    none = perception.paired_difference(shared, generator.permutation(shared))
+    assert none["low"] < 0 < none["high"] and none["p"] > 0.05
+    same = perception.paired_difference([1, 1, np.nan], [1, 1, 1])
+    assert (same["n"], same["difference"], same["low"], same["high"]) == (2, 0, 0, 0)
+
+
+def test_figures_say_what_is_missing():
+    with pytest.raises(ValueError, match="choose one of correct, r, ssim"):
+        plot_completion(pd.DataFrame(), "accuracy")
+    with pytest.raises(ValueError, match="lacks the column"):
+        plot_completion(pd.DataFrame({"cue": []}))
+    columns = ["cue", "kind", "cycle", "concept", "percept", "pixel", "rate"]
+    with pytest.raises(ValueError, match="no images of the cue 'left'"):
+        plot_completed_images(pd.DataFrame(columns=columns), (8, 8))

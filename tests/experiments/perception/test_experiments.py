@@ -1,0 +1,296 @@
+"""Experiments on a trained network: their tables, their frames, what they compare."""
+
+import importlib
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from bsd.analysis.report import write_report
+from bsd.equations import InputError
+from bsd.runs.engine import Simulation
+from bsd.runs.experiments import perception
+from bsd.runs.trials import check_table
+
+# their functions have the same names
+completion_module, lesions_module, recall_module = (
+    importlib.import_module(f"bsd.runs.experiments.perception.{name}")
+    for name in ("completion", "lesions", "recall")
+)
+
+
+@pytest.fixture(scope="module")
+def recalled(trained):
+    return perception.recall(trained, "runtime", instances=3)
+
+
+@pytest.fixture(scope="module")
+def completed(trained):
+    """The study, and all tables that were run for it with their recordings."""
+    seen, run = [], Simulation.run
+
+    def run_and_keep(simulation, table, progress=None):
+        result = run(simulation, table, progress)
+        seen.append((table, simulation.dataset, result))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(completion_module, "OCCLUSIONS", (0.5,))
+        patch.setattr(completion_module, "NOISES", (0.4,))
+        patch.setattr(completion_module, "BLURS", (0.3,))
+        patch.setattr(Simulation, "run", run_and_keep)
+        return perception.completion(trained, "runtime", n_per_concept=2), seen
+
+
+@pytest.fixture(scope="module")
+def imagined(trained):
+    return perception.imagery(trained, "runtime", instances=2)
+
+
+@pytest.fixture(scope="module")
+def ambiguous(trained):
+    return perception.ambiguity(trained, "runtime", pairs_of_stimuli=1)
+
+
+@pytest.fixture(scope="module")
+def lesioned(trained):
+    some = perception.manipulations(trained.network)
+    names = ["intact", "75 % of F1 silenced", "feedback cut", "apical dendrites blocked",
+             "memory interneurons blocked", "no normaliser", "forward synapses × 0.5"]
+    chosen = {
+        "after": [m for m in some["after"] if m.name in names],
+        "before": [m for m in some["before"] if m.name in ("intact", "feedback cut")],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lesions_module, "manipulations", lambda network: chosen)
+        patch.setattr(lesions_module, "N_RETRAIN", 30)
+        return perception.lesions(trained, "runtime", retrain=True, n_per_concept=2)
+
+
+def test_recall_has_every_concept_under_every_noise(recalled, dataset):
+    quality = recalled.frames["quality"]
+    assert len(quality) == 3 * 3 * len(recall_module.LOSSES)
+    assert quality.groupby(["concept", "loss"]).size().eq(3).all()
+    assert quality[["r_class_mean", "ssim_nearest", "mse_class_mean"]].notna().any(axis=None)
+    assert (dataset.y_train[quality["nearest_stimulus"]] == quality["nearest_concept"]).all()
+    assert recalled.summary["concepts"] == 3
+    images = recalled.frames["images"]
+    assert set(images["kind"]) == {"class mean", "nearest", "recalled", "noisy"}
+    shown = images[images["kind"] == "class mean"].groupby("concept")["rate"]
+    assert np.allclose(shown.get_group(1), dataset.x_train[dataset.y_train == 1].mean(0).ravel())
+
+
+def test_instances_of_a_concept_differ_by_the_spikes_that_are_lost(trained, dataset):
+    table = perception.recall_table(3, instances=3, losses=(0.0, 0.5)).assign(record=True)
+    spikes = trained.simulation("runtime").run(table).spikes
+    concept = spikes[spikes["population"] == "C"].merge(table[["trial", "loss", "concept"]])
+    fired = concept.groupby("trial")[["t_ms", "cell"]].apply(
+        lambda own: frozenset(own.itertuples(index=False, name=None))
+    )
+    first = table[table["concept"] == 0]
+    whole = fired[first.loc[first["loss"] == 0, "trial"]]
+    noisy = fired[first.loc[first["loss"] == 0.5, "trial"]]
+    assert whole.nunique() == 1 and noisy.nunique() == 3
+    assert all(0.2 < len(one) / len(whole.iloc[0]) < 0.8 for one in noisy)
+    assert all(one < whole.iloc[0] for one in noisy)
+
+
+def test_all_conditions_of_completion_see_the_same_trials(completed, dataset):
+    _, seen = completed
+    by_condition = [seen[k : k + 4] for k in range(0, len(seen), 4)]
+    assert len(by_condition) == 4
+    for tables in zip(*by_condition, strict=True):
+        draws = [table["draw"].to_numpy() for table, *_ in tables]
+        assert all(np.array_equal(own, draws[0]) for own in draws)
+    loop, relay, cut, filled = by_condition
+    assert {table["source"].iloc[0] for table, *_ in loop} == {"stimulus+percept"}
+    assert {table["source"].iloc[0] for table, *_ in relay} == {"stimulus+percept+recall"}
+    # the cue alone in cut; the loop starts from it, and the next cycles see something else
+    images = [data.x_test for _, data, _ in cut]
+    assert all(np.array_equal(one, images[0]) for one in images)
+    assert np.array_equal(loop[0][1].x_test, images[0])
+    assert not np.array_equal(loop[1][1].x_test, images[0])
+    assert not np.array_equal(filled[0][1].x_test, images[0])
+
+
+def test_feedback_is_cut_where_it_is_said_to_be(completed):
+    _, seen = completed
+    for k, (_, _, result) in enumerate(seen):
+        counts = result.counts
+        backward = counts.loc[counts["population"].isin(["B0", "B1", "B2", "C"]), "spikes"].sum()
+        assert (backward > 0) == (k < 8)  # loop and relay come first
+
+
+def test_no_label_reaches_completion(completed):
+    _, seen = completed
+    assert not any(table["source"].str.contains("concept").any() for table, *_ in seen)
+
+
+def test_quality_of_completion(completed, dataset):
+    study, _ = completed
+    quality = study.frames["quality"]
+    assert len(quality) == 8 * 6 * 4 * 4  # cues, stimuli, conditions, cycles
+    first = quality[quality["cycle"] == 0].set_index(["condition", "cue", "draw"])["percept"]
+    assert first["loop"].equals(first["cut"])  # before anything was recalled
+    whole = quality[(quality["cue"] == "none") & quality["condition"].isin(["loop", "cut"])]
+    assert np.allclose(whole["r"], 1) and np.allclose(whole["mse"], 0)
+    cut = quality[quality["condition"] == "cut"]
+    assert cut["r_recalled_own"].isna().all()
+    own = quality[(quality["condition"] == "loop") & (quality["cue"] == "left")]
+    assert own["r_hidden_prototype_own"].notna().any()
+
+
+def test_visible_pixels_stay_in_the_loop(trained, dataset):
+    table = check_table(
+        pd.DataFrame({"stimulus": [0, 1], "occlusion": 0.34, "mask": "left", "noise": [0, 0.1]}),
+        dataset, 3,
+    )
+    cue = completion_module._Cue(table, dataset, 0)
+    completed = cue.completed(np.full((2, 3, 3), 0.7))
+    own = dataset.x_test[0]
+    assert np.allclose(completed[0], np.column_stack([np.full(3, 0.7), own[:, 1:]]))
+    assert np.allclose(completed[1], (cue.image[1] + 0.7) / 2)
+    assert cue.hidden[0].sum() == 3
+
+
+def test_differences_are_paired_by_stimulus(completed):
+    study, _ = completed
+    differences = study.frames["differences"]
+    quality = study.frames["quality"]
+    last = quality[(quality["cycle"] == 3) & (quality["cue"] == "left")]
+    means = last.groupby("condition")["r"].mean()
+    row = differences.query("cue == 'left' and measure == 'r' and against == 'cut'").iloc[0]
+    assert row["difference"] == pytest.approx(means["loop"] - means["cut"])
+    planes = differences[differences["cue"] == "half-planes"]
+    assert (planes["n"] == 6).all()  # stimuli, each under four masks
+
+
+def test_imagery_drives_both_pathways_both_times(imagined):
+    patterns = imagined.frames["patterns"]
+    spikes = patterns.groupby(["state", "population"], observed=True)["spikes"].sum()
+    assert (spikes[["perceived", "imagined"]] > 0).groupby("state").sum().min() >= 6
+    overlap = imagined.frames["overlap"]
+    assert len(overlap) == 4 * 3 * 9  # layers, comparisons, pairs of concepts
+    assert overlap["hamming"].between(0, 1).all()
+    similarity = imagined.frames["similarity"]
+    assert len(similarity) == 12 and similarity["p"].dropna().between(0, 1).all()
+
+
+def test_blends_go_from_the_first_to_the_second(ambiguous, dataset):
+    blends = ambiguous.frames["blends"]
+    assert set(blends["phase"]) == {"stimuli", "concepts"}
+    assert len(blends) == 2 * 3 * 11
+    curves = ambiguous.frames["psychometric"]
+    shares = curves[["first", "second", "neither", "none"]].sum(axis=1)
+    assert np.allclose(shares, 1)
+    ends = curves[(curves["what"] == "perceived") & curves["blend"].isin([0, 1])]
+    assert set(ends["first"] + ends["second"]) <= {1.0}
+    times = blends.loc[blends["phase"] == "stimuli", "decision_ms"].dropna()
+    assert len(times) and times.between(1, 10).all()
+
+
+def test_blended_pairs_share_their_spike_trains(dataset):
+    table = perception.ambiguity_table(dataset, 2)
+    assert table.groupby(["phase", "pair"])["draw"].nunique().eq(1).all()
+
+
+def test_lesions_do_what_they_say(lesioned):
+    frame = lesioned.frames["lesions"].set_index(["when", "manipulation"])
+    measures = ["accuracy", "accuracy_half", "r_recall", "recognised"]
+    after = frame.loc["after"]
+    for name in ("apical dendrites blocked", "memory interneurons blocked", "no normaliser"):
+        assert after.loc[name, measures].equals(after.loc["intact", measures]), name
+    assert after.loc["feedback cut", "accuracy"] == after.loc["intact", "accuracy"]
+    assert after.loc["feedback cut", "r_recall"] == 0
+    assert len(frame.loc["before"]) == 2
+
+
+def test_silenced_cells_never_fire(trained, dataset):
+    network = trained.network
+    lesion = perception.Manipulation("", "", silenced={"F1": 0.5})
+    simulation = lesions_module._manipulated(trained, lesion, "before", "runtime", 0, None)
+    chosen = lesion._chosen(network.layout.population("F1"), 0)
+    assert len(chosen) == 6
+    table = lesions_module._lessons(trained).iloc[:40].assign(record=True)
+    cells = simulation.run(table).cell_counts
+    cells = cells[cells["population"] == "F1"]
+    assert cells.loc[cells["cell"].isin(chosen), "spikes"].sum() == 0
+    assert cells.loc[~cells["cell"].isin(chosen), "spikes"].sum() > 0
+    assert not simulation.weights()["W0"][:, chosen].any()
+
+
+def test_blocked_apical_dendrites_teach_nothing(trained):
+    hidden = ("F1", "F2", "B1", "B2")
+    lesion = perception.Manipulation("", "", blocked=hidden)
+    simulation = lesions_module._manipulated(trained, lesion, "before", "runtime", 0, None)
+    before = simulation.weights()
+    simulation.run(lesions_module._lessons(trained).iloc[:20])
+    after = simulation.weights()
+    same = {name for name in before if np.allclose(before[name], after[name], atol=1e-7)}
+    # synapses onto hidden cells stay; output and recall cells go on learning
+    assert same == {"W0", "W1", "Theta1", "Theta2"}
+
+
+def test_dynamics_come_from_the_frames_of_the_run(trained):
+    frame = perception.dynamics(trained).frames["dynamics"]
+    assert {"angle_deg", "cosine", "hamming", "kappa", "rate_hz", "weight_q50"} <= set(
+        frame["quantity"]
+    )
+    assert frame["n_done"].between(0, 4 * 24).all()
+    angles = pd.read_parquet(trained.folder / "weight_alignment.parquet")
+    last = frame[(frame["quantity"] == "angle_deg") & (frame["of"] == "1")].iloc[-1]
+    assert last["value"] == pytest.approx(angles[angles["layer"] == 1]["angle_deg"].iloc[-1])
+
+
+def test_dynamics_name_the_file_that_is_missing(trained, tmp_path):
+    kept = shutil.copytree(trained.folder, tmp_path / "run")
+    (kept / "cosines.parquet").unlink()
+    with pytest.raises(InputError, match="cosines.parquet cannot be read"):
+        perception.dynamics(replace(trained, folder=kept))
+
+
+def test_report_shows_every_experiment(
+    trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned
+):
+    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
+    studies = [recalled, completed[0], imagined, ambiguous, lesioned, perception.dynamics(own)]
+    for study in studies:
+        summary = perception.save(own, study, f"bsd {study.name} run")
+        written = own.folder / "experiments" / study.name
+        assert json.loads((written / "summary.json").read_text()) == json.loads(
+            json.dumps(summary, default=float)
+        )
+        for name, frame in study.frames.items():
+            pd.testing.assert_frame_equal(
+                pd.read_parquet(written / f"{name}.parquet"), frame, check_dtype=False
+            )
+    html = write_report(own.folder).read_text()
+    for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"):
+        assert f"bsd {name} run" in html
+    figures = {path.stem for path in (own.folder / "figures").iterdir()}
+    expected = {
+        "recall_instances", "recall_noise", "completion_accuracy", "completion_correlation",
+        "completion_images_left", "completion_images_random", "imagery", "imagery_geometry",
+        "ambiguity", "lesions", "dynamics",
+    }
+    assert expected <= figures
+    for name in expected:
+        assert imread(own.folder / "figures" / f"{name}.png")[..., :3].std() > 0.02, name
+
+
+def test_a_broken_experiment_is_named(trained, tmp_path, recalled):
+    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
+    perception.save(own, recalled)
+    (own.folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
+    with pytest.raises(ValueError, match="quality.parquet cannot be read"):
+        write_report(own.folder)
+
+
+def test_results_that_cannot_be_written_are_refused(trained, tmp_path, recalled):
+    (tmp_path / "experiments").write_text("in the way")
+    with pytest.raises(InputError, match="make the results folder writable"):
+        perception.save(replace(trained, folder=tmp_path), recalled)
