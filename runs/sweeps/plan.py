@@ -350,11 +350,12 @@ def _identity(changed):
 
 
 def _label(values):
-    text = {
-        key: "-".join(map(str, value)) if key == "layers" else format_value(value).replace("*", " ", 1)
-        for key, value in values.items()
-    }
-    return ", ".join(f"{key.rpartition('.')[2]} = {value}" for key, value in text.items())
+    def text(key, value):
+        if key == "layers":
+            return "-".join(map(str, value))
+        return format_value(value).replace("*", " ", 1)
+
+    return ", ".join(f"{key.rpartition('.')[2]} = {text(key, values[key])}" for key in values)
 
 
 # ------------------------------------------------------------------ points
