@@ -444,14 +444,14 @@ def _range(key, given):
 def _interval(where, kind, key, bounds):
     unit = _unit(key) or 1
     whole = key == "epochs" or type(_METADATA[key]["default"]) is int
-    try:
-        low, high = (float(bound / unit) for bound in bounds)
-    except (TypeError, ValueError):  # text, or a unit that is left
-        low = high = math.nan
-    if any(get_dimensions(b) != get_dimensions(unit) or isinstance(b, bool) for b in bounds):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    numbers = [
+        float(bound / unit)
+        for bound in bounds
+        if not isinstance(bound, (bool, str)) and get_dimensions(bound) == get_dimensions(unit)
+    ]
+    if len(numbers) < 2 or not np.isfinite(numbers).all() or numbers[0] >= numbers[1]:
         raise InputError(f"{where}: {kind}: give two numbers, the smaller first, with their unit.")
+    low, high = numbers
     if kind == "loguniform" and low <= 0:
         raise InputError(f"{where}: loguniform: bounds must be positive.")
 

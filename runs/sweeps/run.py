@@ -223,10 +223,11 @@ def _client(scheduler, workers):
             with client:
                 yield client
             return
+        preload = [*dask.config.get("distributed.worker.preload"), "bsd.runs.sweeps.worker"]
         with (
             LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
-                dashboard_address=None, silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL, preload=preload,
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):

@@ -1,6 +1,7 @@
 """What a Dask worker does: compile a structure, or run one point with one seed and fold."""
 
 import shutil
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ MEASURES = (
 
 #: Brian2's device and preferences belong to the whole process.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def dask_setup(worker):
+    """Called by a local worker as it starts: Ctrl-C is for the sweep, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Stopped(Exception):
