@@ -8,7 +8,7 @@ import queue
 import traceback
 import uuid
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,11 @@ INTERVAL_S = 0.5
 
 #: How often a run is tried before it is given up.
 ATTEMPTS = 3
+
+LOST = (
+    "the connection to the Dask scheduler is lost: what has finished is kept, go on with the same "
+    "command."
+)
 
 #: Columns of the results besides what is varied and what was measured.
 _FIRST = ("point", "label", "factor", "reference", "seed", "fold", "key")
@@ -186,7 +191,7 @@ class _Results:
 def _locked(out):
     """The folder of a sweep, for this process alone."""
     try:
-        if out.exists() and any(out.iterdir()) and not (out / "sweep.yaml").exists():
+        if out.exists() and any(out.iterdir()) and not (out / ".lock").exists():
             raise InputError(f"{out} holds something else: choose another folder with --out.")
         (out / "logs").mkdir(parents=True, exist_ok=True)
         lock = open(out / ".lock", "w")
@@ -262,15 +267,13 @@ class _Execution:
                 except queue.Empty:
                     pass
                 if self.client.status != "running":
-                    raise RuntimeError(
-                        "the connection to the Dask scheduler is lost: what has finished is kept, "
-                        "go on with the same command."
-                    )
+                    raise RuntimeError(LOST)
                 self._report()
         finally:
-            if self.client.status == "running" and self.running:
-                ended.set()
-                self.client.cancel([future for future, _ in self.running.values()], force=True)
+            if self.running:
+                with suppress(OSError, TimeoutError):  # the scheduler may be gone
+                    ended.set()
+                    self.client.cancel([future for future, _ in self.running.values()], force=True)
 
     def _plan(self, waiting):
         """Runs wait until their structure is compiled."""
@@ -287,7 +290,10 @@ class _Execution:
     def _submit(self):
         from bsd.runs.sweeps.worker import compile_structure, run_point
 
-        free = max(1, len(self.client.nthreads())) - len(self.running)
+        try:
+            free = max(1, len(self.client.nthreads())) - len(self.running)
+        except (OSError, TimeoutError):
+            raise RuntimeError(LOST) from None
         for _ in range(min(free, len(self.ready))):
             task = self.ready.popleft()
             options = {"key": f"{self.topic}-{uuid.uuid4().hex}", "pure": False}

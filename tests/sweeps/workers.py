@@ -39,7 +39,9 @@ def dask_setup(worker):
         lam = experiment.parameters.learning.lam
         tries = Path(f"{folder}.tries")
         if lam in (7, 8):
-            tries.open("a").write("x")
+            tries.parent.mkdir(exist_ok=True)
+            with tries.open("a") as file:
+                file.write("x")
             if lam == 7 or len(tries.read_text()) < 3:
                 raise RuntimeError("the compiled simulation failed")
         return run_experiment(experiment, folder, **options)
