@@ -47,6 +47,7 @@ _MAX_LINE_POINTS = 2000
 _MAX_ANNOTATED = 20
 _FACTOR_COLUMNS = 3
 _LOG_RATIO = 30
+_LEAST_SPAN = 0.05
 _SWEEP_LABELS = {
     "accuracy": ("test accuracy (%)", 100),
     "kappa": ("kappa of paired cells", 1),
@@ -644,6 +645,9 @@ def plot_factors(frame, measure="accuracy", figure=None):
         ax.set_xticks(range(len(points)), names, rotation=30 if turned else 0,
                       ha="right" if turned else "center")
         ax.set_xlim(-0.5, len(points) - 0.5)
+        low, high = ax.get_ylim()  # so that what differs little looks alike
+        room = max(0, _LEAST_SPAN * abs(level) - (high - low)) / 2
+        ax.set_ylim(low - room, high + room)
         ax.set_title(factor)
         ax.grid(axis="y", color="#E4E4E4", lw=0.7)
         ax.set_axisbelow(True)

@@ -94,7 +94,10 @@ def _by_factor(frame):
 
 def _by_column(frame):
     """A figure for each thing varied, a panel for each measure."""
-    columns = [c for c in varied_columns(frame) if c != "depth" or frame[c].nunique() > 1]
+    columns = varied_columns(frame)
+    if "depth" in columns:
+        by_number = frame["depth"].nunique() == frame["layers"].nunique()
+        columns.remove("layers" if by_number else "depth")
     sections = []
     for number, column in enumerate(columns):
         caption = "Each dot is a run; where a value was run several times, mean and SD over all " \

@@ -39,7 +39,7 @@ def varied_columns(frame):
 
 
 def point_means(frame, measure="accuracy"):
-    """Mean and SD over seeds of a measure at each point, after the mean over folds.
+    """Mean and SD over seeds of a measure at each point, after the mean over finished folds.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def point_means(frame, measure="accuracy"):
         One row per point: point, label, factor, reference, what is varied, mean, sd (NaN for one
         seed) and n_seeds.
     """
-    of_seeds = _of_seeds(frame, measure)
+    of_seeds = _of_seeds(_done(frame, measure), measure)
     what = frame.drop_duplicates("point")[[*_POINT, *varied_columns(frame)]]
     groups = of_seeds.groupby("point")[measure]
     means = groups.agg(mean="mean", sd="std", n_seeds="count").reset_index()
@@ -62,7 +62,7 @@ def point_means(frame, measure="accuracy"):
 
 
 def differences(frame, measure="accuracy"):
-    """Differences of a measure from the reference, paired by seed.
+    """Differences of a measure from the reference, paired by seed and fold.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ def differences(frame, measure="accuracy"):
         One row per point but the reference, the lowest first: point, label, factor, mean, sd,
         low and high (95 % interval of the mean by Student's t; NaN for one seed), n_seeds.
     """
-    of_seeds = _of_seeds(frame, measure)
-    reference = of_seeds[of_seeds["reference"]].set_index("seed")[measure]
-    others = of_seeds[~of_seeds["reference"]]
-    others = others.assign(difference=others[measure] - others["seed"].map(reference))
-    groups = others.groupby(_POINT[:3])["difference"]
+    done = _done(frame, measure)
+    reference = done.loc[done["reference"], ["seed", "fold", measure]]
+    pairs = done[~done["reference"]].merge(reference, on=["seed", "fold"], suffixes=("", "_0"))
+    pairs["difference"] = pairs[measure] - pairs[f"{measure}_0"]
+    groups = _of_seeds(pairs, "difference").groupby(_POINT[:3])["difference"]
     table = groups.agg(mean="mean", sd="std", n_seeds="count").reset_index()
     n = table["n_seeds"].clip(lower=2)
     half = stats.t.ppf(0.975, n - 1) * table["sd"] / np.sqrt(n)
@@ -130,13 +130,15 @@ def differences_text(frame):
     return " ".join(text)
 
 
-def _of_seeds(frame, measure):
-    """Mean over folds, one row per point and seed."""
-    require_columns(frame, [*_POINT, "seed", "status", measure], "results")
+def _done(frame, measure):
+    require_columns(frame, [*_POINT, "seed", "fold", "status", measure], "results")
     done = frame[frame["status"] == "done"]
-    values = pd.to_numeric(done[measure])
-    keys = [*_POINT, "seed"]
-    return done.assign(**{measure: values}).groupby(keys, as_index=False)[measure].mean()
+    return done.assign(**{measure: pd.to_numeric(done[measure])})
+
+
+def _of_seeds(done, measure):
+    """Mean over folds, one row per point and seed."""
+    return done.groupby([*_POINT, "seed"], as_index=False)[measure].mean()
 
 
 def _listed(table):
