@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bsd.analysis import measures
+from bsd.analysis import measures, sweeps
 from bsd.analysis.frames import population_order, require_columns
 
 PATHWAY_COLORS = {"forward": "#0072B2", "backward": "#D55E00", "afferent": "#6B6B6B"}
@@ -45,6 +45,15 @@ STYLE = {
 _PHASE_MARKERS = ["o", "s", "^", "D", "v", "P"]
 _MAX_LINE_POINTS = 2000
 _MAX_ANNOTATED = 20
+_FACTOR_COLUMNS = 3
+_LOG_RATIO = 30
+_LEAST_SPAN = 0.05
+_SWEEP_LABELS = {
+    "accuracy": ("test accuracy (%)", 100),
+    "kappa": ("kappa of paired cells", 1),
+    "rate_forward_hz": ("rate of type-1 cells (Hz)", 1),
+    "ms_per_trial": ("computing time per trial (ms)", 1),
+}
 
 
 class FittedFigure(Figure):
@@ -730,6 +739,129 @@ def plot_accuracy_curves(accuracy, ax=None):
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+@_styled
+def plot_sweep(frame, x, y="accuracy", ax=None):
+    """A measure against one of the things that a sweep varied: every run, and means with SD.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep, see `bsd.analysis.sweeps`.
+    x, y : str
+        Columns: what is varied, what was measured.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no run has finished.
+    """
+    require_columns(frame, [x, y, "status"], "results")
+    done = frame[frame["status"] == "done"]
+    if done.empty:
+        raise ValueError("no run of the sweep has finished: run it first")
+    ax = _axes(ax, 3.0)
+    values, label, factor = done[x], *_SWEEP_LABELS.get(y, (y, 1))
+    numeric = _is_numeric(values)
+    names = sorted(values.unique()) if numeric else list(dict.fromkeys(values))
+    if numeric:
+        place = dict(zip(names, names, strict=True))
+        if min(names) > 0 and max(names) > _LOG_RATIO * min(names):
+            ax.set_xscale("log")
+    else:
+        place = {name: at for at, name in enumerate(names)}
+        ax.set_xticks(range(len(names)), [str(name) for name in names])
+        ax.set_xlim(-0.5, len(names) - 0.5)
+    at, shown = values.map(place).astype(float), factor * pd.to_numeric(done[y])
+    ax.plot(at, shown, "o", color="#0072B2", ms=3.5, alpha=0.45, mec="none")
+    groups = shown.groupby(at.to_numpy())
+    if groups.size().min() > 1:
+        ax.errorbar(
+            groups.mean().index, groups.mean(), yerr=groups.std(), color="#D55E00", capsize=2,
+            marker="o", ms=4, lw=1.2 if numeric else 0, elinewidth=1.2,
+        )
+    ax.set(xlabel=x, ylabel=label)
+    return ax
+
+
+@_styled
+def plot_factors(frame, measure="accuracy", figure=None):
+    """A panel for each factor of a sweep: means with SD over seeds, the reference marked.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep with a reference and factors, see `bsd.analysis.sweeps`.
+    measure : str
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or there is no reference or no factor.
+    """
+    means = sweeps.point_means(frame, measure)
+    reference = means[means["reference"]]
+    factors = [name for name in means["factor"].unique() if name]
+    if reference.empty or not factors:
+        raise ValueError("the sweep has no reference, or no factors: name them in its file")
+    rows = -(-len(factors) // _FACTOR_COLUMNS)
+    figure = _figure(figure, 0.4 + 1.9 * rows)
+    axes = figure.subplots(rows, _FACTOR_COLUMNS, squeeze=False).ravel()
+    label, scale = _SWEEP_LABELS.get(measure, (measure, 1))
+    for ax, factor in zip(axes, factors, strict=False):
+        points, names = _in_order(means[means["factor"] == factor], reference,
+                                  sweeps.varied_columns(frame))
+        mean, sd = scale * points["mean"], (scale * points["sd"]).fillna(0)
+        level = scale * reference["mean"].iloc[0]
+        ax.axhline(level, color="#8A8A8A", lw=0.8, ls="--", zorder=0)
+        ax.errorbar(
+            range(len(points)), mean, yerr=sd, color="#0072B2", marker="o", ms=4.5, capsize=2,
+            lw=0, elinewidth=1.2,
+        )
+        at = np.flatnonzero(points["reference"])
+        ax.plot(at, mean.iloc[at], marker="D", ms=6, color="#D55E00", ls="", zorder=3)
+        turned = max(map(len, names)) * len(names) > 24
+        ax.set_xticks(range(len(points)), names, rotation=30 if turned else 0,
+                      ha="right" if turned else "center")
+        ax.set_xlim(-0.5, len(points) - 0.5)
+        low, high = ax.get_ylim()  # so that what differs little looks alike
+        room = max(0, _LEAST_SPAN * abs(level) - (high - low)) / 2
+        ax.set_ylim(low - room, high + room)
+        ax.set_title(factor)
+        ax.grid(axis="y", color="#E4E4E4", lw=0.7)
+        ax.set_axisbelow(True)
+    for ax in axes[len(factors):]:
+        ax.set_axis_off()
+    figure.supylabel(label, fontsize=9.5)
+    return figure
+
+
+def _in_order(points, reference, varied):
+    """Points of a factor with the reference among them, by size where one number differs."""
+    points = pd.concat([reference, points], ignore_index=True)
+    differ = [c for c in varied if points[c].nunique() > 1]
+    numbers = [c for c in differ if _is_numeric(points[c])]
+    if len(numbers) == 1 and set(differ) <= {numbers[0], "layers"}:
+        points = points.sort_values(numbers[0], ignore_index=True)
+        return points, [f"{value:g}" for value in points[numbers[0]]]
+    own = ", ".join(str(reference[c].iloc[0]) for c in differ)
+    own = {"True": "on", "False": "off"}.get(own, own)
+    return points, [own or "reference", *points["label"].iloc[1:]]
+
+
+def _is_numeric(values):
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
 def _axes(ax, height):

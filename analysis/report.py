@@ -66,7 +66,9 @@ class Results:
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
+    """One figure of a report, with its caption and perhaps a table."""
+
     name: str
     title: str
     caption: str
@@ -129,7 +131,7 @@ def draw_figures(folder):
         If it is not a results folder, or a file in it cannot be read or written.
     """
     results = load_results(folder)
-    return [path for _, path in _draw(results, _sections(results))]
+    return [path for _, path in _draw(results.folder, _sections(results))]
 
 
 def write_report(folder):
@@ -151,7 +153,40 @@ def write_report(folder):
         If it is not a results folder, or a file in it cannot be read or written.
     """
     results = load_results(folder)
-    folder = results.folder
+    config = (results.folder / "config.yaml").read_text("utf-8") if results.config else None
+    return write_page(
+        results.folder,
+        _sections(results),
+        name=results.name,
+        kind="run",
+        lead=_lead(results),
+        command=_command(results),
+        numbers=_numbers(results),
+        config_name="config.yaml",
+        config=config,
+        provenance=_flat(results.provenance),
+    )
+
+
+def write_page(folder, sections, **content):
+    """Draw figures and write ``report.html`` with them.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    sections : list of Section
+    **content
+        What else the template shows.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be written.
+    """
     drawn = [
         {
             "name": section.name,
@@ -160,7 +195,7 @@ def write_report(folder):
             "table": section.table,
             "data": base64.b64encode(path.read_bytes()).decode("ascii"),
         }
-        for section, path in _draw(results, _sections(results))
+        for section, path in _draw(folder, sections)
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -169,15 +204,7 @@ def write_report(folder):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template(TEMPLATE).render(
-        name=results.name,
-        lead=_lead(results),
-        command=_command(results),
-        numbers=_numbers(results),
-        figures=drawn,
-        config=(folder / "config.yaml").read_text(encoding="utf-8") if results.config else None,
-        provenance=_flat(results.provenance),
-    )
+    html = environment.get_template(TEMPLATE).render(figures=drawn, **content)
     path = folder / "report.html"
     _write(path, lambda: path.write_text(html, encoding="utf-8"))
     return path
@@ -219,10 +246,10 @@ def _write(path, write):
         ) from error
 
 
-def _draw(results, sections):
+def _draw(folder, sections):
     drawn = []
     for section in sections:
-        path = results.folder / "figures" / f"{section.name}.png"
+        path = folder / "figures" / f"{section.name}.png"
         with mpl.rc_context(figures.STYLE):
             figure = figures.FittedFigure()
             section.draw(figure)
@@ -324,7 +351,7 @@ def _formatted(value, form):
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
     own = [section for maker in makers if (section := maker(results)) is not None]
-    return own + [_Section(**parts) for parts in perception_report.sections(results.folder)]
+    return own + [Section(**parts) for parts in perception_report.sections(results.folder)]
 
 
 def _learning(results):
@@ -363,7 +390,7 @@ def _learning(results):
     n_concepts = trials.loc[trials["concept"] >= 0, "concept"].nunique()
     if n_concepts > 1:
         caption.append(f"The dotted line is chance, {_percent(1 / n_concepts)}.")
-    return _Section(
+    return Section(
         "learning_curve", "Learning", " ".join(caption),
         lambda figure: figures.plot_learning_curve(trials, ax=figure.subplots()),
     )
@@ -393,7 +420,7 @@ def _confusion(results):
             f"The most frequent confusion is {true} taken for {decided} "
             f"({confused.loc[true, decided]} of {table.loc[true].sum()} trials)."
         )
-    return _Section(
+    return Section(
         "confusion", "Perception: which concepts are confused", " ".join(caption),
         lambda figure: figures.plot_confusion(table, ax=figure.subplots()),
     )
@@ -422,7 +449,7 @@ def _recall(results):
     if np.isnan(r).any():
         silent = ", ".join(str(k) for k in np.flatnonzero(np.isnan(r)))
         caption += f" Constant images, for which r is undefined: concept {silent}."
-    return _Section(
+    return Section(
         "recall", "Recall: what each concept brings to mind", caption,
         lambda figure: figures.plot_recall(
             recalled, class_mean, results.recall["image_shape"], figure=figure
@@ -469,7 +496,7 @@ def _alignment(results):
         "its shuffled value in the last."
     )
     table = pd.DataFrame(table).fillna("–").rename_axis("layer").reset_index()
-    return _Section(
+    return Section(
         "alignment", "Alignment of the two pathways", " ".join(caption),
         lambda figure: figures.plot_alignment(alignment, angles, trials, figure=figure),
         table,
@@ -507,7 +534,7 @@ def _raster(results):
         f"{by_pathway.get('backward', 0)} of the backward pathway. All bands are equally high, "
         f"whatever their number of cells."
     )
-    return _Section(
+    return Section(
         "raster", "Both pathways during one trial", caption,
         lambda figure: figures.plot_raster(spikes, trial, sizes=sizes, ax=figure.subplots()),
     )
@@ -531,7 +558,7 @@ def _voltages(results):
         caption += f" The dashed line is the firing threshold, {_signed(threshold)} mV."
     if results.spikes is not None:
         caption += " Triangles are spikes."
-    return _Section(
+    return Section(
         "voltages", "A pair of cells from inside", caption,
         lambda figure: figures.plot_voltages(
             voltages, trial, layer, cell, threshold_mV=threshold, spikes=results.spikes,
@@ -573,7 +600,7 @@ def _rates(results):
                 )
                 + "."
             )
-    return _Section(
+    return Section(
         "rates", "Firing rates", " ".join(caption),
         lambda figure: figures.plot_rates(rates, ax=figure.subplots()),
     )

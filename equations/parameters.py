@@ -215,6 +215,14 @@ class LearningParameters(_Checked):
         "spikes", 1, "-", "what is aligned: somatic and apical spikes, or dendritic voltages",
         "paper, sec. 3.2 (voltages); ours (spikes)", choices=("spikes", "voltages"),
     )
+    loss: str = parameter(
+        "reco", 1, "-", "loss of a layer: ReCo, InfoNCE, or MSE between the paired cells' spikes",
+        "paper, sec. 4 (table of layer losses)", choices=("reco", "infonce", "mse"),
+    )
+    temperature: float = parameter(
+        0.1, 1, "tau", "temperature of InfoNCE", "van den Oord et al. 2018 (there 1)",
+        bounds=(0.03, 100),
+    )
     memory_slots: int = parameter(
         16, 1, "K", "memory interneurons of a population", bounds=(1, 4096)
     )
@@ -227,7 +235,7 @@ class LearningParameters(_Checked):
         "repel (2: every memory repels)", bounds=(0, 2),
     )
     margin_gating: bool = parameter(
-        True, 1, "-", "scale learning by the margin between C and the strongest memory"
+        True, 1, "-", "scale learning by the margin between C and the strongest memory (ReCo)"
     )
     margin: float = parameter(
         0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
@@ -294,6 +302,13 @@ class LearningParameters(_Checked):
         0.7, 1, "-", "factor on all learning rates after each epoch (used by experiments, in the "
         "column `learn` of the trial table)", bounds=(1e-3, 1),
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.loss == "mse" and self.features != "spikes":
+            raise InputError(
+                "learning.loss = 'mse' compares spikes: use learning.features = 'spikes'."
+            )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ local error of the streaming ReCo rule is
 
 at frozen weights -n psi_k times the gradient of the present trial's row of the ReCo loss (BSD
 paper, eq. 6) with the K memories as its negatives. Margin gating (on by default) multiplies both
-terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`. Where the
-partner is an afferent, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
+terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`; InfoNCE puts
+other weights in their place, see `GATE_INFONCE`. Where the partner is an afferent, and in every
+layer if the loss is MSE, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
 an asymmetry b_k that differs between the cells of one concept. Homeostasis adds
 psi_k g (rho - <r_k>) to the error of ReCo cells, where <r_k> is the cell's own mean rate. Weights
 change by dw_jk = eta r_j delta_k, times the trial's factor `learn`, and stay within -w_max to
@@ -61,7 +62,7 @@ first_synapse : integer (constant)   # first basal synapse of the cell
 norm         : 1 (linked)            # from the normaliser: n
 norm_a       : 1 (linked)            # n^
 C            : 1 (linked)            # cosine
-cc           : 1 (linked)            # sum of squared memory responses
+cc           : 1 (linked)            # sum of memory responses times overlaps
 attract      : 1 (linked)            # weight of the attraction
 repel        : 1 (linked)            # weight of the repulsion
 """

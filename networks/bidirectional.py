@@ -49,6 +49,7 @@ STRUCTURAL = (
     "encoding",
     "cell.refractory",
     "learning.features",
+    "learning.loss",
     "learning.memory_slots",
     "learning.top_rule",
     "learning.weight_max",
@@ -206,6 +207,7 @@ class BidirectionalNetwork:
             "refractory": float(p.cell.refractory) > 0,
             "encoding": p.encoding.kind,
             "features": p.learning.features,
+            "infonce": p.learning.loss == "infonce",  # MSE differs from ReCo in values only
             "memory_slots": p.learning.memory_slots,
             "softmax": p.learning.top_rule == "softmax",
             "top_memory": p.learning.top_rule == "reco",
@@ -468,6 +470,8 @@ class BidirectionalNetwork:
         learning = self.parameters.learning
         softmax = learning.top_rule == "softmax"
         extra = "Z : 1\nA : 1\n" if softmax else ""
+        infonce = "_INFONCE" if learning.loss == "infonce" else ""
+        extra += eqs["NORMALISER_INFONCE"] if infonce else ""
         normaliser = objects.add(
             NeuronGroup(
                 len(layout.populations),
@@ -477,13 +481,13 @@ class BidirectionalNetwork:
             )
         )
         normaliser.run_regularly(eqs["NORMALISE"], when="normalise", name="normaliser_normalise")
-        normaliser.run_regularly(eqs["GATE"], when="gate", name="normaliser_gate")
+        normaliser.run_regularly(eqs["GATE" + infonce], when="gate", name="normaliser_gate")
         k = learning.memory_slots
         populations = self.memory_populations
         memory = objects.add(
             NeuronGroup(
                 k * len(populations),
-                self._model("memory", eqs["MEMORY"]),
+                self._model("memory", eqs["MEMORY"]) + (eqs["MEMORY_INFONCE"] if infonce else ""),
                 events={"store": "slot == pointer and learn > 0"},
                 dt=timing.duration,
                 namespace=self._namespace,
@@ -495,7 +499,9 @@ class BidirectionalNetwork:
         memory.population = np.repeat([p.index for p in populations], k)
         memory.partner_memory = self._partner_memories()
         memory.partner_likeness = linked_var(memory, "likeness", index="partner_memory")
-        memory.run_regularly(eqs["RESPOND"], when="respond", name="memory_respond")
+        if infonce:
+            memory.temperature = linked_var(normaliser, "temperature", index="population")
+        memory.run_regularly(eqs["RESPOND" + infonce], when="respond", name="memory_respond")
         memory.run_regularly(eqs["NEXT_SLOT"], when="record", name="memory_next_slot")
         memory.run_regularly(eqs["READ_LEARN"], when="begin", name="memory_begin")
         if layout.replicas > 1:
@@ -677,9 +683,11 @@ class BidirectionalNetwork:
         pattern.pre.order = 1
         slots = {"overlap_pre": "compare", "likeness_pre": "compare", "inhibition_post": "inhibit"}
         _sum_at(pattern, slots)
+        infonce = self.parameters.learning.loss == "infonce"
+        pool_memory = "POOL_MEMORY_INFONCE" if infonce else "POOL_MEMORY"
         memory_pooling = objects.add(
             Synapses(
-                objects.memory, objects.normaliser, eqs["POOL_MEMORY"], name="memory_pooling",
+                objects.memory, objects.normaliser, eqs[pool_memory], name="memory_pooling",
                 **at_tick,
             )
         )
@@ -807,10 +815,14 @@ class BidirectionalNetwork:
         def bottom(q, rule):
             return q.name == "B0" and self._parameters_of(q).learning.bottom_rule == rule
 
+        def hidden(q):
+            return q.name not in (top, "B0")
+
         rules = {
-            "reco": lambda q: q.name not in (top, "B0")
+            "reco": lambda q: (hidden(q) and learning.loss != "mse")
             or (q.name == top and learning.top_rule == "reco"),
-            "delta_spikes": lambda q: (q.name == top and learning.top_rule == "delta")
+            "delta_spikes": lambda q: (hidden(q) and learning.loss == "mse")
+            or (q.name == top and learning.top_rule == "delta")
             or bottom(q, "delta"),
             "delta_volts": lambda q: bottom(q, "voltage"),
             "by_voltage": lambda q: learning.features == "voltages" and self.has_memory(q),
@@ -827,6 +839,10 @@ class BidirectionalNetwork:
             [self._parameters_of(q).learning.lam for q in layout.populations]
         )
         values["cells.apical"] = np.ones(layout.n_cells)
+        if learning.loss == "infonce":
+            values["normaliser.temperature"] = np.array(
+                [self._parameters_of(q).learning.temperature for q in layout.populations]
+            )
         values["cells.eta"] = layout.per_cell(self._learning_rate)
         values["cells.bias"] = layout.per_cell(
             lambda q: self._asymmetries(q) if q.name == top else 0.0

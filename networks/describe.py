@@ -158,8 +158,9 @@ def _rule(population, values):
         return name in values and values[name][population.start] > 0
 
     features = "dendritic voltages" if on("cells.by_voltage") else "spikes"
+    contrastive = "InfoNCE" if "normaliser.temperature" in values else "ReCo"
     rules = {
-        "cells.reco": f"ReCo on {features}",
+        "cells.reco": f"{contrastive} on {features}",
         "cells.delta_spikes": "delta rule on spikes",
         "cells.delta_volts": "delta rule on the basal drive",
         "cells.softmax": "softmax cross-entropy on the basal drive",

@@ -24,7 +24,7 @@ def requirements(lines):
 
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-NEEDED = requirements(PROJECT["project"]["dependencies"] + EXTRAS["test"])
+NEEDED = requirements(PROJECT["project"]["dependencies"] + EXTRAS["test"] + EXTRAS["sweep"])
 CONDA_PACKAGES = [one for one in CONDA["dependencies"] if isinstance(one, str)]
 (PIP_PACKAGES,) = (one["pip"] for one in CONDA["dependencies"] if isinstance(one, dict))
 

@@ -60,7 +60,10 @@ def main():
     except (InputError, typer.BadParameter) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        hint = ": go on with the same command and --resume" if "run" in sys.argv[1:2] else ""
+        hint = {
+            "run": ": go on with the same command and --resume",
+            "sweep": ": go on with the same command",
+        }.get("".join(sys.argv[1:2]), "")
         console.print(f"[yellow]interrupted[/]{hint}")
         sys.exit(130)
     except (RuntimeError, OSError, MemoryError) as error:
@@ -225,8 +228,9 @@ def _show_summary(summary, metrics, reports):
 
 @app.command("list")
 def list_():
-    """Experiments that can be run."""
+    """Experiments that can be run, and sweeps."""
     from bsd.runs.experiments import PRESETS
+    from bsd.runs.sweeps import SHIPPED, read_sweep
 
     table = Table()
     for column in ("experiment", "what", "data", "hidden", "epochs", "expected"):
@@ -235,6 +239,16 @@ def list_():
         table.add_row(
             preset.name, preset.description, preset.data, "-".join(map(str, preset.hidden)),
             str(preset.epochs), preset.expected,
+        )
+    Console().print(table)
+    table = Table()
+    for column in ("sweep", "what", "experiment", "points", "seeds"):
+        table.add_column(column, no_wrap=column == "sweep")
+    for name in SHIPPED:
+        sweep = read_sweep(name)
+        table.add_row(
+            name, sweep.description, sweep.base.name, str(len(sweep.points)),
+            ", ".join(map(str, sweep.seeds)),
         )
     Console().print(table)
 
@@ -360,17 +374,81 @@ def export(
 
 
 @app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(help="YAML file, or a sweep that `bsd list` shows.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Use the cluster of a Dask scheduler.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Local processes, by default as many as there are cores.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
+):
+    """Run an experiment at many points of its parameters; the same command goes on."""
+    from bsd.runs.cli.progress import SweepProgress
+    from bsd.runs.sweeps import read_sweep, run_sweep
+
+    if workers is not None and (workers < 1 or scheduler is not None):
+        raise InputError(
+            f"--workers {workers}: give a positive number of local processes, without --scheduler."
+        )
+    chosen = read_sweep(file)
+    out = out or Path("results") / chosen.name
+    with SweepProgress(console) as progress:
+        frame = run_sweep(
+            chosen, out, scheduler=scheduler, workers=workers, progress=progress.update
+        )
+    failed = int((frame["status"] != "done").sum())
+    if failed < len(frame):
+        report(out)
+    if as_json:
+        print(json.dumps(_sweep_summary(chosen, frame, out)))
+    if failed:
+        raise RuntimeError(
+            f"{failed} of {len(frame)} runs failed, see {out / 'logs'}: the same command tries "
+            "them again."
+        )
+
+
+def _sweep_summary(chosen, frame, out):
+    from bsd.analysis.sweeps import point_means
+
+    means = point_means(frame) if (frame["status"] == "done").any() else frame.iloc[:0]
+    return {
+        "name": chosen.name,
+        "runs": len(frame),
+        "failed": int((frame["status"] != "done").sum()),
+        "seeds": list(chosen.seeds),
+        "points": [
+            {
+                "label": row.label,
+                "factor": row.factor,
+                "accuracy": row.mean,
+                "accuracy_sd": row.sd if row.n_seeds > 1 else None,
+            }
+            for row in means.itertuples()
+        ],
+        "out": str(out),
+    }
+
+
+@app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Results folder of a run, or exported project.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Results folder of a run or sweep, or exported project.")
+    ],
 ):
     """Draw the figures of a results folder again and write its report.html."""
     from bsd.analysis.report import write_report
+    from bsd.analysis.sweep_report import write_sweep_report
     from bsd.runs.engine.export import write_results
 
     if (folder / "manifest.json").exists():
         folder = write_results(folder)
+    write = write_sweep_report if (folder / "results.parquet").exists() else write_report
     try:
-        path = write_report(folder)
+        path = write(folder)
     except ValueError as error:
         raise InputError(str(error)) from None
     Console().print(f"report: {path}", soft_wrap=True, highlight=False)

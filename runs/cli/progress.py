@@ -1,4 +1,4 @@
-"""Progress of runs on the terminal: bars where there is one, lines where there is not."""
+"""Progress of runs and sweeps on the terminal: bars where there is one, else lines."""
 
 import time
 
@@ -13,9 +13,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["RunProgress"]
+__all__ = ["RunProgress", "SweepProgress"]
 
-STAGES = {"generate": "generating code", "compile": "compiling", "run": "trials"}
+STAGES = {
+    "start": "starting",
+    "generate": "generating code",
+    "compile": "compiling",
+    "run": "trials",
+}
 
 
 class _Rate(ProgressColumn):
@@ -86,3 +91,68 @@ class RunProgress:
         self._console.print(
             f"{label} {int(done)}/{total}{left} {text}".rstrip(), highlight=False, soft_wrap=True
         )
+
+
+class SweepProgress:
+    """A bar for the whole sweep and one for each run under way; on a plain stream, lines.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    interval_s : float
+        Between two lines on a plain stream, unless a run ends.
+    """
+
+    def __init__(self, console, interval_s=30.0):
+        self._console = console
+        self._interval_s = interval_s
+        self._first = None
+        self._said = -1e9, -1
+        self._tasks = {}
+        self._bars = None
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"),
+                console=console,
+            )
+            self._whole = self._bars.add_task("runs", total=1, text="")
+
+    def __enter__(self):
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_):
+        if self._bars:
+            self._bars.stop()
+
+    def update(self, done, failed, total, running):
+        """Take one report of `bsd.runs.sweeps.run_sweep`."""
+        now, over = time.monotonic(), done + failed
+        shares = {name: (n / of if stage == "run" else 0) for name, (stage, n, of) in
+                  running.items()}
+        reached = over + sum(shares.values())
+        self._first = self._first or (now, reached)
+        gained, spent = reached - self._first[1], now - self._first[0]
+        text = f"{over}/{total}" + (f", {failed} failed" if failed else "")
+        if gained > 0 and over < total:
+            text += f", {_duration(spent * (total - reached) / gained)} left"
+        if not self._bars:
+            if over > self._said[1] or now - self._said[0] > self._interval_s:
+                self._said = now, over
+                self._console.print(f"runs {text}", highlight=False, soft_wrap=True)
+            return
+        self._bars.update(self._whole, completed=reached, total=total, text=text)
+        for name in [name for name in self._tasks if name not in running]:
+            self._bars.remove_task(self._tasks.pop(name))
+        for name, (stage, n, of) in running.items():
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=1, text="")
+            self._bars.update(self._tasks[name], completed=n / of, text=STAGES[stage])
+
+
+def _duration(seconds):
+    """Rounded to what one wants to know of it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -60,6 +60,32 @@ def test_bad_value(refused, out, assignment, says):
     refused("run", "demo", "--out", out, "--set", assignment, says=says)
 
 
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (("ablation",), "did you mean 'ablations'"),
+        (("ablations", "--workers", "0"), "positive number"),
+        (("ablations", "--workers", "2", "--scheduler", "tcp://x:1"), "without --scheduler"),
+    ],
+)
+def test_bad_sweep(refused, out, options, says):
+    refused("sweep", *options, "--out", out, says=says)
+    assert not out.exists()
+
+
+def test_sweep_without_dask_says_how_to_get_it(refused, out, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    refused("sweep", "ablations", "--out", out, says="pip install 'bsd-brian2[sweep]'")
+    assert not out.exists()
+
+
+def test_list_shows_the_sweeps(bsd):
+    code, shown, _ = bsd("list")
+    assert code == 0 and "ablations" in shown
+
+
 @pytest.mark.parametrize("layers", ["0", "-4,3", "12,", "a,b", "1.5"])
 def test_impossible_layers(refused, out, layers):
     refused("run", "demo", "--out", out, f"--layers={layers}", says="whole number")

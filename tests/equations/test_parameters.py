@@ -157,3 +157,8 @@ def test_lists_and_dicts_of_equations_are_replaced_as_a_whole():
     encoders = {"regular": "emit = 1", "poisson": "emit = 0"}
     changed = equation_set({"INTEGRATION_ORDER": order, "ENCODERS": encoders})
     assert changed["INTEGRATION_ORDER"] == order and changed["ENCODERS"] == encoders
+
+
+def test_mse_loss_needs_spikes():
+    with pytest.raises(InputError, match="use learning.features = 'spikes'"):
+        DISCRETE.updated({"learning.loss": "mse", "learning.features": "voltages"})

@@ -167,6 +167,8 @@ def test_interneurons_are_those_of_the_brian2_objects(described):
             },
         ),
         ({"learning.top_rule": "reco"}, {"F3": "ReCo on spikes"}),
+        ({"learning.loss": "infonce"}, {"F1": "InfoNCE on spikes", "F3": "delta rule on spikes"}),
+        ({"learning.loss": "mse"}, {"F1": "delta rule on spikes", "B2": "delta rule on spikes"}),
         ({"learning.feedback": "fixed"}, {"B1": "fixed (ReCo on spikes at rate 0)"}),
     ],
 )

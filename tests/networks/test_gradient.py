@@ -1,4 +1,4 @@
-"""The local error is the gradient of the ReCo loss, by finite differences.
+"""The local error is the gradient of the layer's loss, by finite differences.
 
 The error comes from the model's own objects: a network's groups are given features and
 memories, and run for the one step that holds the learning tick.
@@ -15,7 +15,10 @@ HIDDEN = ("F1", "F2", "B1", "B2")
 
 @pytest.fixture(scope="module")
 def tick(small_network):
-    """Function from (features, apical features, memories) of each hidden population to delta."""
+    """Function from (case, features, apical features, memories) to delta, by hidden population.
+
+    A case is a kind of features of ReCo, or the name of another loss on spikes.
+    """
     changes = {
         "learning.memory_slots": K,
         "learning.margin_gating": False,
@@ -23,8 +26,14 @@ def tick(small_network):
         "learning.epsilon": 0.3,
     }
     networks = {}
-    for features in ("spikes", "voltages"):
-        network = small_network(assignments={**changes, "learning.features": features})
+    cases = {
+        "spikes": {"learning.features": "spikes"},
+        "voltages": {"learning.features": "voltages"},
+        "infonce": {"learning.loss": "infonce", "learning.temperature": 0.3},
+        "mse": {"learning.loss": "mse"},
+    }
+    for case, choice in cases.items():
+        network = small_network(assignments={**changes, **choice})
         reset_device()
         prefs.codegen.target = "numpy"
         objects = network.create()
@@ -34,10 +43,10 @@ def tick(small_network):
             var = getattr(objects, owner).variables[variable]
             var.set_value(np.ravel(value)[0] if var.scalar else value)
         brian.store()
-        networks[features] = network, objects, brian
+        networks[case] = network, objects, brian
 
-    def run(features, r, r_apical, memories, psi):
-        network, objects, brian = networks[features]
+    def run(case, r, r_apical, memories, psi):
+        network, objects, brian = networks[case]
         layout, pairs = network.layout, network.memory_pairs()
         brian.restore()
         cells = objects.cells.variables
@@ -50,7 +59,7 @@ def tick(small_network):
             apical[population.cells] = r_apical[name]
             slope[population.cells] = psi[name]
             mu[:, population.cells] = memories[name]
-        by_spikes = features == "spikes"
+        by_spikes = case != "voltages"
         cells["n_s"].set_value(own / unit if by_spikes else 0 * own)
         cells["n_a"].set_value(apical / unit if by_spikes else 0 * own)
         cells["u"].set_value(own)
@@ -64,6 +73,7 @@ def tick(small_network):
         return {p.name: delta[p.cells].copy() for p in network.memory_populations}
 
     run.parameters = networks["spikes"][0].parameters
+    run.temperature = networks["infonce"][0].parameters.learning.temperature
     run.sizes = {p.name: p.size for p in networks["spikes"][0].memory_populations}
     return run
 
@@ -131,6 +141,40 @@ def test_error_is_the_gradient_of_the_present_trials_row(tick, features, sign):
         assert relative_error(delta[name] / slope, -n * gradient(row, r)) < 1e-6, name
     assert np.max(overlaps) > 0.1
     assert (np.min(overlaps) < -0.1) == (sign == "signed")  # rectified
+
+
+@pytest.mark.parametrize("sign", ["rates", "signed"])
+@pytest.mark.parametrize("loss", ["infonce", "mse"])
+def test_error_of_the_other_losses(tick, loss, sign):
+    """InfoNCE: delta / psi = -n d/dr [-log p_0]; MSE: -d/dr |r - r^|^2 / 2; relative 1e-6."""
+    eps = tick.parameters.learning.epsilon
+    trials = features_of_trials(tick.sizes, sign)
+    patterns = {name: np.array([unit_vector(r, eps) for r in trials[name]]) for name in HIDDEN}
+    generator = np.random.default_rng(9)
+    psi = {name: generator.uniform(0.1, 1, size) for name, size in tick.sizes.items()}
+    delta = tick(
+        loss,
+        {name: trials[name][K] for name in HIDDEN},
+        {name: trials[PARTNER[name]][K] for name in HIDDEN},
+        {name: patterns[PARTNER[name]][:K] for name in HIDDEN},
+        psi,
+    )
+    for name in HIDDEN:
+        r, r_partner = trials[name][K], trials[PARTNER[name]][K]
+        rows = np.vstack([patterns[PARTNER[name]][:K], patterns[PARTNER[name]][K]])
+
+        def minus_log_p(r, rows=rows):
+            logits = rows @ unit_vector(r, eps) / tick.temperature
+            return np.log(np.exp(logits).sum()) - logits[K]
+
+        def squares(r, r_partner=r_partner):
+            return ((r - r_partner) ** 2).sum() / 2
+
+        if loss == "infonce":
+            expected = -np.sqrt(r @ r + eps**2) * gradient(minus_log_p, r)
+        else:
+            expected = -gradient(squares, r)
+        assert relative_error(delta[name] / psi[name], expected) < 1e-6, name
 
 
 @pytest.mark.parametrize("sign", ["rates", "signed"])

@@ -90,6 +90,9 @@ class Rule:
         slope = np.pi * distance / float(cell.surrogate_width)
         psi = (1 / (1 + slope**2)).mean(axis=0)
         taught, own = rate[PARTNER[name]], rate[name]
+        if learning.loss == "mse" and name not in ("F3", "B0"):
+            self.reco(name, own, taught)  # only to remember
+            return psi * (taught - own)
         if self.uses_reco(name):
             if learning.features == "voltages":
                 return self.reco(name, basal, apical)
@@ -114,6 +117,9 @@ class Rule:
         h_partner = r_partner / np.sqrt(r_partner @ r_partner + eps**2)
         cosine = h @ h_partner
         memories = np.reshape(self.memories[name], (-1, len(h)))
+        self.memories[name] = [*self.memories[name], h_partner][-learning.memory_slots :]
+        if learning.loss == "infonce":
+            return self.infonce(name, h, h_partner, memories)
         c = np.maximum(0, memories @ h)
         c[self.familiar[name]] = 0
         self.forgiven += self.familiar[name].sum()
@@ -125,8 +131,19 @@ class Rule:
             missing = (learning.margin - (cosine - strongest)) / learning.margin
             gate = min(max(missing, 0), 2)
         self.seen.append((name, cosine, gate))
-        self.memories[name] = [*self.memories[name], h_partner][-learning.memory_slots :]
         return gate * (attraction - repulsion)
+
+    def infonce(self, name, h, h_partner, memories):
+        """-n times the gradient of -log softmax; slots that are empty count as orthogonal."""
+        tau = self.p.learning.temperature
+        empty = np.zeros((self.p.learning.memory_slots - len(memories), len(h)))
+        patterns = np.vstack([h_partner, memories, empty])
+        cosines = patterns @ h
+        odds = np.exp(cosines / tau)
+        p = odds / odds.sum()
+        self.seen.append((name, cosines[0], 1 - p[0]))
+        p[0] -= 1
+        return -(p @ patterns - (p @ cosines) * h) / tau
 
 
 BIO = {"timing.duration": 40 * ms}
@@ -145,6 +162,11 @@ CASES = [
     ("discrete", "dense", {"learning.familiarity": 0.8}),
     ("discrete", "dense", {"learning.homeostasis": 3.0, "learning.rate_window": 4.0}),
     ("discrete", "dense", {"encoding.receptive_field": 2}),
+    ("discrete", "dense", {"learning.loss": "mse"}),
+    ("discrete", "dense", {"learning.loss": "infonce"}),
+    ("discrete", "dense", {"learning.loss": "infonce", "learning.temperature": 0.4,
+                           "learning.features": "voltages", "learning.top_rule": "reco"}),
+    ("discrete", "synapses", {"learning.loss": "infonce"}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
@@ -238,7 +260,7 @@ def check_that_the_case_is_not_trivial(rule, seen):
     gates = np.array([gate for _, _, gate in rule.seen])
     cosines = np.array([cosine for _, cosine, _ in rule.seen])
     assert np.all(cosines < 1) and np.ptp(cosines) > 0.1
-    if learning.margin_gating:
+    if learning.margin_gating and learning.loss == "reco":
         assert np.any((gates > 0.01) & (gates < 1.99) & (np.abs(gates - 1) > 0.01))
 
 

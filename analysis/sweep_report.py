@@ -1,0 +1,154 @@
+"""The folder of a sweep turned into figures and one self-contained HTML file."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bsd.analysis import figures
+from bsd.analysis.report import Section, write_page
+from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
+
+__all__ = ["write_sweep_report"]
+
+#: What is drawn against what is varied, and how it reads in a table.
+_MEASURES = {
+    "accuracy": ("Accuracy", "accuracy (%)", 100, 2),
+    "kappa": ("Alignment", "κ", 1, 3),
+    "rate_forward_hz": ("Firing rates", "rate (Hz)", 1, 1),
+    "ms_per_trial": ("Time", "ms per trial", 1, 2),
+}
+_MOST_ROWS = 30
+
+
+def write_sweep_report(folder):
+    """Draw the figures of a sweep and write its report.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        With ``results.parquet`` and ``sweep.yaml``, as `bsd sweep` writes them.
+
+    Returns
+    -------
+    pathlib.Path
+        ``report.html``: one file, images included, nothing loaded from elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read or written, or no run has finished.
+    """
+    folder = Path(folder)
+    try:
+        frame = pd.read_parquet(folder / "results.parquet")
+        text = (folder / "sweep.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds no sweep that can be read ({error})") from error
+    done, failed = frame[frame["status"] == "done"], frame[frame["status"] != "done"]
+    if done.empty:
+        raise ValueError(f"no run of the sweep {folder} has finished: see {folder / 'logs'}")
+    with_factors = frame["reference"].any() and frame["factor"].ne("").any()
+    sections = _by_factor(frame) if with_factors else _by_column(frame)
+    return write_page(
+        folder,
+        sections,
+        name=folder.resolve().name,
+        kind="sweep",
+        lead=differences_text(frame) if with_factors else _best(frame),
+        command=None,
+        numbers=[
+            ("Points", str(frame["point"].nunique())),
+            ("Seeds", ", ".join(map(str, sorted(frame["seed"].unique())))),
+            ("Runs that finished", str(len(done))),
+            ("Simulating, all runs together", f"{done['run_s'].sum():.0f} s"),
+            *((f"Failed: {row.label}, seed {row.seed}", row.error) for row in failed.itertuples()),
+        ],
+        config_name="sweep.yaml",
+        config=text,
+        provenance=[],
+    )
+
+
+def _by_factor(frame):
+    """A figure of each measure with a panel for each factor, and the table of all points."""
+    about = {
+        "accuracy": "Mean and SD over seeds at each point; the diamond and the dashed line are the "
+        "reference, from which each point differs in one thing. The axes of the panels differ. "
+        "The table gives the difference from the reference in percentage points, paired by seed.",
+        "kappa": "Cohen's kappa of the paired cells' spikes after training, averaged over hidden "
+        "layers: agreement beyond what their rates alone would give.",
+        "rate_forward_hz": "Mean rate of the type-1 cells of the hidden layers, both pathways "
+        "driven, after training.",
+        "ms_per_trial": "Computing time of a training trial; it depends on the machine and on what "
+        "else ran there.",
+    }
+    return [
+        Section(
+            measure, title, about[measure],
+            lambda figure, measure=measure: figures.plot_factors(frame, measure, figure),
+            _table(frame) if measure == "accuracy" else None,
+        )
+        for measure, (title, *_) in _MEASURES.items()
+    ]
+
+
+def _by_column(frame):
+    """A figure for each thing varied, a panel for each measure."""
+    columns = varied_columns(frame)
+    if "depth" in columns:
+        by_number = frame["depth"].nunique() == frame["layers"].nunique()
+        columns.remove("layers" if by_number else "depth")
+    sections = []
+    for number, column in enumerate(columns):
+        caption = "Each dot is a run; where a value was run several times, mean and SD over all " \
+            "runs with it, whatever else was varied. Alignment is Cohen's kappa of the paired " \
+            "cells, rates are those of the type-1 cells, both over hidden layers after training."
+
+        def draw(figure, column=column):
+            figure.set_figheight(5.2)
+            for ax, measure in zip(figure.subplots(2, 2).ravel(), _MEASURES, strict=True):
+                figures.plot_sweep(frame, column, measure, ax=ax)
+            figure.set_figheight(5.2)
+
+        table = _table(frame) if number == 0 else None
+        sections.append(Section(f"varied-{column}", column, caption, draw, table))
+    return sections
+
+
+def _table(frame):
+    """Points with the means of all measures, the best first."""
+    means = point_means(frame)
+    table = pd.DataFrame({"point": means["factor"].where(
+        means["factor"] == "", means["factor"] + ": ") + means["label"]})
+    for measure, (_, heading, scale, digits) in _MEASURES.items():
+        own = point_means(frame, measure)
+        table[heading] = [
+            _with_sd(scale * row.mean, scale * row.sd, digits) for row in own.itertuples()
+        ]
+    if frame["reference"].any():
+        change = differences(frame).set_index("point")
+        table.insert(2, "difference", [
+            _with_sd(100 * change["mean"][p], 100 * change["sd"][p], 2, "+")
+            if p in change.index else "reference" for p in means["point"]
+        ])
+    order = means["mean"].sort_values(ascending=False).index
+    return table.loc[order].head(_MOST_ROWS if "difference" not in table else None)
+
+
+def _with_sd(mean, sd, digits, sign=""):
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:{sign}.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
+
+
+def _best(frame):
+    means = point_means(frame)
+    best, worst = means.loc[means["mean"].idxmax()], means.loc[means["mean"].idxmin()]
+    seeds = f"mean of {best['n_seeds']} seeds" if best["n_seeds"] > 1 else "one seed"
+    return (
+        f"Of {len(means)} points the best is {best['label']} with "
+        f"{_with_sd(100 * best['mean'], 100 * best['sd'], 1)} % of the test trials decided "
+        f"correctly ({seeds}), the worst {worst['label']} with "
+        f"{_with_sd(100 * worst['mean'], 100 * worst['sd'], 1)} %. The best of many is chosen by "
+        "the test trials that it is judged by: confirm it with other seeds."
+    )

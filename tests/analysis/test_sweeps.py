@@ -1,0 +1,118 @@
+"""Frames of sweeps: means over seeds, differences from the reference, figures, report."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.analysis import figures
+from bsd.analysis.sweep_report import write_sweep_report
+from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
+
+
+def rows(point, label, factor, lam, loss, accuracies, **columns):
+    return [
+        {
+            "point": point, "label": label, "factor": factor, "reference": not factor,
+            "seed": seed, "fold": fold, "key": f"{point}-{seed}-{fold}",
+            "learning.lam": lam, "learning.loss": loss, "accuracy": accuracy,
+            "kappa": 0.5, "rate_forward_hz": 100.0, "ms_per_trial": 0.5, "run_s": 2.0,
+            "status": "done", "error": "", **columns,
+        }
+        for seed, of_seed in enumerate(accuracies)
+        for fold, accuracy in enumerate(of_seed)
+    ]
+
+
+@pytest.fixture
+def frame():
+    """Three seeds with two folds; one point clearly worse, one not, one with a failed run."""
+    table = [
+        *rows(0, "reference", "", 1.0, "reco", [(0.90, 0.94), (0.93, 0.95), (0.95, 0.97)]),
+        *rows(1, "MSE", "loss", 1.0, "mse", [(0.40, 0.44), (0.42, 0.46), (0.46, 0.46)]),
+        *rows(2, "lambda = 0", "lambda", 0.0, "reco", [(0.91, 0.93), (0.95, 0.95), (0.94, 0.94)]),
+        *rows(3, "lambda = 5", "lambda", 5.0, "reco", [(0.97, 0.99), (0.99, 1.0), (1.0, 1.0)]),
+    ]
+    table[-1] |= {"status": "failed", "accuracy": None, "error": "RuntimeError: a <b>crash</b>"}
+    return pd.DataFrame(table)
+
+
+def test_means_are_over_folds_then_seeds(frame):
+    means = point_means(frame).set_index("label")
+    assert varied_columns(frame) == ["learning.lam", "learning.loss"]
+    assert means.loc["reference", "mean"] == pytest.approx(0.94)
+    assert means.loc["reference", "sd"] == pytest.approx(np.std([0.92, 0.94, 0.96], ddof=1))
+    assert means.loc["lambda = 5", "mean"] == pytest.approx(np.mean([0.98, 0.995, 1.0]))
+    assert means["n_seeds"].eq(3).all()
+
+
+def test_differences_are_paired_by_seed_and_fold(frame):
+    table = differences(frame).set_index("label")
+    assert table.index[0] == "MSE"
+    each = np.array([0.42 - 0.92, 0.44 - 0.94, 0.46 - 0.96])
+    assert table.loc["MSE", "mean"] == pytest.approx(each.mean())
+    assert table.loc["MSE", "sd"] == pytest.approx(each.std(ddof=1), abs=1e-12)
+    each = np.array([0.0, 0.01, -0.02])
+    half = 4.302653 * each.std(ddof=1) / np.sqrt(3)  # Student's t, 2 degrees of freedom
+    assert table.loc["lambda = 0", "high"] == pytest.approx(each.mean() + half, rel=1e-6)
+
+
+def test_text_names_losses_gains_and_what_is_not_known(frame):
+    text = differences_text(frame)
+    lost, _, rest = text.partition("Gained")
+    gained, _, unknown = rest.partition("Not told apart")
+    assert "94.0 ± 2.0 %" in text and "3 seeds" in text
+    assert "loss: MSE \N{MINUS SIGN}50.0 ± 0.0" in lost
+    assert "lambda = 5 +5.5" in gained and "lambda = 0" in unknown
+    one = differences_text(frame[frame["seed"] == 0])
+    assert "one seed" in one and "chance" in one and "±" not in one
+    assert differences_text(frame[~frame["reference"]]) == ""
+
+
+def test_factors_have_a_panel_each_with_the_reference(frame):
+    figure = figures.plot_factors(frame, figure=figures.FittedFigure())
+    titles = [(ax.get_title("left"), ax) for ax in figure.axes]
+    panels = {title: ax for title, ax in titles if title}
+    assert set(panels) == {"loss", "lambda"}
+    assert [t.get_text() for t in panels["lambda"].get_xticklabels()] == ["0", "1", "5"]
+    assert [t.get_text() for t in panels["loss"].get_xticklabels()] == ["reco", "MSE"]
+    (diamond,) = (line for line in panels["lambda"].lines if line.get_marker() == "D")
+    assert diamond.get_xdata() == [1] and diamond.get_ydata() == pytest.approx([94])
+    with pytest.raises(ValueError, match="no reference"):
+        figures.plot_factors(frame[~frame["reference"]], figure=figures.FittedFigure())
+
+
+@pytest.mark.parametrize("x", ["learning.lam", "learning.loss"])
+def test_every_finished_run_is_drawn(frame, x):
+    ax = figures.plot_sweep(frame, x, ax=figures.FittedFigure().subplots())
+    assert len(ax.lines[0].get_xdata()) == (frame["status"] == "done").sum()
+    assert ax.get_xlabel() == x and "accuracy" in ax.get_ylabel()
+    with pytest.raises(ValueError, match="no run"):
+        figures.plot_sweep(frame.assign(status="failed"), x)
+
+
+@pytest.mark.parametrize("with_factors", [True, False])
+def test_report_stands_alone(frame, tmp_path, with_factors):
+    if not with_factors:
+        frame = frame.assign(factor="", reference=False)
+    frame.to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").write_text("experiment: demo  # <script>")
+    html = write_sweep_report(tmp_path).read_text()
+    assert "report of a sweep" in html and "&lt;script&gt;" in html and "<script>" not in html
+    assert "Failed: lambda = 5, seed 2" in html and "a &lt;b&gt;crash" in html
+    assert "src=\"http" not in html
+    drawn = {file.stem for file in (tmp_path / "figures").iterdir()}
+    if with_factors:
+        assert differences_text(frame) in html
+        assert drawn == {"accuracy", "kappa", "rate_forward_hz", "ms_per_trial"}
+    else:
+        assert "Of 4 points the best is lambda = 5" in html
+        assert drawn == {"varied-learning.lam", "varied-learning.loss"}
+
+
+def test_report_of_nothing_is_refused(frame, tmp_path):
+    with pytest.raises(ValueError, match="holds no sweep"):
+        write_sweep_report(tmp_path)
+    frame.assign(status="failed").to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").touch()
+    with pytest.raises(ValueError, match="no run of the sweep"):
+        write_sweep_report(tmp_path)
