@@ -632,13 +632,23 @@ class _Auditor:
         return "; ".join(dict.fromkeys(texts))
 
     def _other_homes(self, name):
-        """Interneurons that read interneurons of another population."""
-        faults = []
+        """Interneurons that read interneurons of another layer; those of one layer are noted."""
+        faults, layout = [], self.network.layout
+        number = {population: k for k, population in enumerate(self.populations)}
+        partner = [number[layout.partner(population)] for population in self.populations]
         for link in self.links:
-            if link.target == name and link.source in self.homes:
-                source, target = self.homes[link.source][link.pre], self.homes[name][link.post]
-                if (source != target).any():
-                    faults.append(f"{link.statement.text}: from interneurons of other populations")
+            if link.target != name or link.source not in self.homes:
+                continue
+            source, target = self.homes[link.source][link.pre], self.homes[name][link.post]
+            if (source == target).all():
+                continue
+            if (source & ~(target | target[:, partner])).any():
+                faults.append(f"{link.statement.text}: from interneurons of other layers")
+            else:
+                self._note(
+                    "C2", f"{name}, within the layer",
+                    f"from interneurons of the partner population: {link.statement.text}",
+                )
         return faults
 
     def _foreign_lessons(self):

@@ -416,6 +416,13 @@ def propagation_gated_by_the_output(small_network, monkeypatch):
     return with_cosine(small_network, PROPAGATE="I_b_post += w*C_top*I_epsc_post")
 
 
+def memories_of_another_layer_are_familiar(small_network, monkeypatch):
+    def change(objects, layout):
+        objects.memory.partner_memory = np.roll(np.arange(len(objects.memory)), 3)
+
+    return altered(small_network(), change)
+
+
 def mean_error_of_all(small_network, monkeypatch):
     """An interneuron that sums the errors of all cells, and that all of them read."""
 
@@ -628,13 +635,15 @@ def interneuron_between_layers(small_network, monkeypatch):
 
 
 def negative_lessons(small_network, monkeypatch):
-    text = pyramidal.RECEIVE_APICAL.replace("n_a_post += 1", "n_a_post -= 1")
+    text = pyramidal.RECEIVE_APICAL.replace("n_a_post +=", "n_a_post -=")
+    assert text != pyramidal.RECEIVE_APICAL
     return small_network(equations={"RECEIVE_APICAL": text})
 
 
 def lessons_of_either_sign(small_network, monkeypatch):
     """Spikes that count by a constant of the cell that may be negative."""
-    text = pyramidal.RECEIVE_APICAL.replace("n_a_post += 1", "n_a_post += bias_post")
+    text = pyramidal.RECEIVE_APICAL.replace("n_a_post += ", "n_a_post += bias_post*")
+    assert text != pyramidal.RECEIVE_APICAL
     return small_network(equations={"RECEIVE_APICAL": text})
 
 
@@ -672,7 +681,8 @@ PLANTED = [
     (lessons_of_another_cell, {"C2"}, "not from the partner"),
     (global_normaliser, {"C2"}, "F1, F2, F3, B0, B1, B2"),
     (memories_of_others, {"C2"}, "joined with"),
-    (memories_onto_another_normaliser, {"C2"}, "of other populations"),
+    (memories_onto_another_normaliser, {"C2"}, "of other layers"),
+    (memories_of_another_layer_are_familiar, {"C2"}, "of other layers"),
     (backpropagated_error, {"C2"}, "F3 to F2"),
     (error_by_spikes_of_another_layer, {"C2"}, "F3 to F1"),
     (reward_in_the_synapse, {"C2"}, "normaliser.C"),
