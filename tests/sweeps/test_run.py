@@ -101,6 +101,7 @@ def test_finished_points_are_never_run_again(undisturbed, read, tiny_data, nothi
     labelled = TINY.replace("cell.V_threshold: [-57*mV, -55*mV]", "cell.V_threshold: [-55 mV]")
     again = run_sweep(read(labelled), out)
     assert again["key"].to_list() == frame["key"].to_list()[2:]
+    pd.testing.assert_frame_equal(again, pd.read_parquet(out / "results.parquet"))
     with pytest.raises(AssertionError, match="workers were started"):
         run_sweep(read(TINY.replace("epochs: 1", "epochs: 2")), out)
 
