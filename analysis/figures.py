@@ -855,7 +855,8 @@ def _in_order(points, reference, varied):
     if len(numbers) == 1 and set(differ) <= {numbers[0], "layers"}:
         points = points.sort_values(numbers[0], ignore_index=True)
         return points, [f"{value:g}" for value in points[numbers[0]]]
-    own = ", ".join(str(reference[c].iloc[0]) for c in differ)
+    words = [c for c in differ if c not in numbers] or differ
+    own = ", ".join(str(reference[c].iloc[0]) for c in words)
     own = {"True": "on", "False": "off"}.get(own, own)
     return points, [own or "reference", *points["label"].iloc[1:]]
 

@@ -174,12 +174,16 @@ class _Results:
             if key in before.index and before.loc[key, "status"] == "done":
                 # labels may have changed since, measures have not
                 self.rows[key] = before.loc[key].to_dict() | task.row
+        self.write()
 
     def has(self, task):
         return task.row["key"] in self.rows
 
     def add(self, task, **measured):
         self.rows[task.row["key"]] = {**task.row, **measured}
+        self.write()
+
+    def write(self):
         write_atomically(self.file, self.frame().to_parquet)
 
     def frame(self):

@@ -17,6 +17,7 @@ STRUCTURAL = {
     "encoding.kind",
     "encoding.cells_per_concept",
     "learning.features",
+    "learning.loss",
     "learning.memory_slots",
     "learning.top_rule",
 }
@@ -65,6 +66,14 @@ def test_every_choice_of_a_structural_parameter_has_its_own_key(small_network):
         for rule in ("delta", "softmax", "reco")
     }
     assert len(keys) == 3
+
+
+def test_mse_needs_no_code_of_its_own(small_network):
+    keys = {
+        loss: structure_key(small_network(assignments={"learning.loss": loss}))
+        for loss in ("reco", "mse", "infonce")
+    }
+    assert keys["mse"] == keys["reco"] != keys["infonce"]
 
 
 def test_length_of_the_refractory_period_is_not_structural(small_network):

@@ -28,6 +28,7 @@ NETWORKS = {
     "discrete": (DISCRETE, {}),
     "paper's options": (DISCRETE.updated(PAPER), {}),
     "biophysical": (BIOPHYSICAL, {"projection": "synapses"}),
+    "infonce": (DISCRETE.updated({"learning.loss": "infonce"}), {}),
 }
 
 
@@ -113,6 +114,10 @@ def test_source_strings_are_shown_as_they_are_written(described):
         absent |= {"TRIAL_AVERAGES_APICAL", "READ_PARTNER"}
     if learning.top_rule != "softmax":
         absent |= {"CELL_LEARNING_SOFTMAX", "POOL_CELLS_SOFTMAX", "ERROR_SOFTMAX"}
+    if learning.loss == "infonce":
+        absent |= {"GATE", "POOL_MEMORY", "RESPOND"}
+    else:
+        absent |= {name for name in equation_set() if name.endswith("_INFONCE")}
     if float(parameters.cell.refractory) == 0:
         absent |= {"END_REFRACTORY"}
     if network.projection == "dense":

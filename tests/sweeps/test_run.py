@@ -101,6 +101,7 @@ def test_finished_points_are_never_run_again(undisturbed, read, tiny_data, nothi
     labelled = TINY.replace("cell.V_threshold: [-57*mV, -55*mV]", "cell.V_threshold: [-55 mV]")
     again = run_sweep(read(labelled), out)
     assert again["key"].to_list() == frame["key"].to_list()[2:]
+    pd.testing.assert_frame_equal(again, pd.read_parquet(out / "results.parquet"))
     with pytest.raises(AssertionError, match="workers were started"):
         run_sweep(read(TINY.replace("epochs: 1", "epochs: 2")), out)
 
@@ -125,6 +126,18 @@ def test_failing_points_are_retried_and_reported(read, tiny_data, tmp_path):
     assert log.read_text().count("Traceback") == 3 and "attempt 3 of 3" in log.read_text()
     tries = (tmp_path / "out" / "runs").glob("*.tries")
     assert sorted(len(file.read_text()) for file in tries) == [3, 3]
+
+
+def test_every_structure_is_compiled_once_and_first(read, tiny_data, tmp_path):
+    text = TINY.replace("device: runtime", "device: cpp")
+    sweep = read(text + "  learning.lam: [0.5, 1]\n  layers: [[6], [6, 5]]\n")
+    tasks = sweep_module._tasks(sweep)
+    execution = sweep_module._Execution(None, sweep, tmp_path, None, None)
+    execution._plan(tasks)
+    assert len(tasks) == 16 and len({task.row["key"] for task in tasks}) == 16
+    assert [len(task.runs) for task in execution.ready] == [8, 8]
+    for compilation in execution.ready:
+        assert len({run.experiment.hidden for run in compilation.runs}) == 1
 
 
 def test_folder_of_something_else_is_refused(read, tiny_data, nothing_runs, tmp_path):
@@ -222,6 +235,23 @@ def test_killed_worker_loses_nothing(undisturbed, cluster, read, tiny_data, tmp_
     pd.testing.assert_frame_equal(frame[SAME], undisturbed[1][SAME])
     assert frame["status"].eq("done").all()
     assert cluster.workers[1].poll() is None
+
+
+def test_killed_local_worker_is_replaced(undisturbed, read, tiny_data, tmp_path):
+    import psutil
+
+    killed = []
+
+    def kill_one(done, failed, total, running):
+        if not killed and simulating(running):
+            for child in psutil.Process().children():
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.append(child.pid)
+
+    frame = run_sweep(read(TINY), tmp_path / "out", workers=1, progress=kill_one)
+    assert len(killed) == 1
+    pd.testing.assert_frame_equal(frame[SAME], undisturbed[1][SAME])
 
 
 def test_killed_scheduler_loses_no_finished_point(
