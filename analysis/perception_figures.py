@@ -208,7 +208,8 @@ def plot_completion(quality, measure="correct", figure=None):
         ax.axis("off")
     for ax, cue in zip(axes.flat, panels, strict=False):
         title, x_label, x_factor = _CUES[cue]
-        for condition, (_, color, marker) in reversed(CONDITIONS.items()):
+        for condition in ("filled", "relay", "cut", "loop"):  # the last lies on top
+            _, color, marker = CONDITIONS[condition]
             own = [
                 frame[frame["condition"] == condition]
                 for frame in (whole, last[last["cue"] == cue])

@@ -155,7 +155,8 @@ def _completion(frames, summary):
         "title": "Completion: likeness to the trial's own image",
         "caption": (
             "Correlation of the completed image (with feedback cut: of the cue) with the own "
-            "image, nothing hidden. With half-planes hidden, loop minus feedback cut: "
+            "image, nothing hidden (cues without a visible spot of light are left out). With "
+            "half-planes hidden, loop minus feedback cut: "
             f"{verdict('cut', 'r')}; loop minus mean stimulus: {verdict('filled', 'r')}; in the "
             f"structural similarity (SSIM), which faint grey in dark places lowers, "
             f"{verdict('cut', 'ssim')} and {verdict('filled', 'ssim')}. In the hidden part alone, "
