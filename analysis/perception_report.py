@@ -323,7 +323,7 @@ def _dynamics(frames, summary):
         f"Angles: {angles}."
     )
     if any(name.startswith("weight_q") for name in summary):
-        caption += " Last: the interquartile range of the weights of each projection."
+        caption += " Last: the range of the middle 98 % of the weights of each projection."
     yield {
         "name": "dynamics",
         "title": "Learning dynamics",
