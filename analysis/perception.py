@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import curve_fit
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
 
 from bsd.analysis.frames import require_columns
 from bsd.analysis.measures import cosine, decide, recall_correlation
@@ -187,8 +187,6 @@ def representational_similarity(dissimilarity_a, dissimilarity_b, n_permutations
         `p` is one-sided (more alike than chance), the observed labelling included; both are NaN
         where a dissimilarity is.
     """
-    from scipy.spatial.distance import squareform
-
     a, b = np.asarray(dissimilarity_a, float), np.asarray(dissimilarity_b, float)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return np.nan, np.nan

@@ -4,6 +4,7 @@ As in `bsd.analysis.figures`: each draws a tidy frame into `ax` or `figure`, or 
 """
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -208,7 +209,8 @@ def plot_completion(quality, measure="correct", figure=None):
         ax.axis("off")
     for ax, cue in zip(axes.flat, panels, strict=False):
         title, x_label, x_factor = _CUES[cue]
-        for condition, (_, color, marker) in reversed(CONDITIONS.items()):
+        for condition in ("filled", "relay", "cut", "loop"):  # the last lies on top
+            _, color, marker = CONDITIONS[condition]
             own = [
                 frame[frame["condition"] == condition]
                 for frame in (whole, last[last["cue"] == cue])
@@ -242,8 +244,6 @@ def plot_completion(quality, measure="correct", figure=None):
 
 
 def _values(frames, measure):
-    import pandas as pd
-
     values = pd.concat(frames)
     grouped = values[measure].astype(float).groupby(values["level"])
     return grouped.agg(["mean", "size", "sem"])
@@ -556,7 +556,7 @@ def plot_dynamics(dynamics, figure=None):
     Returns
     -------
     matplotlib.figure.Figure
-        Of the weights (if the run kept them) the interquartile range, by projection.
+        Of the weights (if the run kept them) the range of the middle 98 %, by projection.
 
     Raises
     ------
@@ -587,17 +587,16 @@ def plot_dynamics(dynamics, figure=None):
         ax.set_ylim(min(0, ax.get_ylim()[0]), 100 if quantity == "angle_deg" else 1)
     ax = next(panels)
     rates = dynamics[dynamics["quantity"] == "rate_hz"].sort_values("n_done")
+    ends = []
     for name in population_order(rates["of"]):
         line = rates[rates["of"] == name]
         if name[0] in "FB":
             color = PATHWAY_COLORS["forward" if name[0] == "F" else "backward"]
             ax.plot(line["n_done"], line["value"], color=color, lw=1.3)
-            ax.annotate(
-                name, (line["n_done"].iloc[-1], line["value"].iloc[-1]), xytext=(3, 0),
-                textcoords="offset points", va="center", fontsize=7.5, color=color,
-            )
+            ends.append((name, line["n_done"].iloc[-1], line["value"].iloc[-1], color))
     ax.set_ylabel("rate while learning (Hz)")
     ax.set_ylim(bottom=0)
+    _label_ends(ax, ends)
     ax = next(panels)
     if weights:
         _weights(ax, dynamics)
@@ -617,18 +616,25 @@ def _weights(ax, dynamics):
     own = dynamics[dynamics["quantity"].str.startswith("weight_q")]
     table = own.pivot(index=["of", "n_done"], columns="quantity", values="value")
     names = sorted(own["of"].unique(), key=lambda name: (name[0] != "W", name))
-    forward = [name for name in names if name[0] == "W"]
+    ends = []
     for name in names:
         line = table.loc[name]
-        shade = 0.35 + 0.65 * (1 + int(name.lstrip("WTheta"))) / len(forward)
         color = PATHWAY_COLORS["forward" if name[0] == "W" else "backward"]
-        ax.plot(
-            line.index, line["weight_q75"] - line["weight_q25"], color=color, alpha=shade, lw=1.4
-        )
-        ax.annotate(
-            name.replace("Theta", "Θ"), (line.index[-1], (line["weight_q75"] -
-            line["weight_q25"]).iloc[-1]), xytext=(3, 0), textcoords="offset points", va="center",
-            fontsize=7.5, color=color,
-        )
-    ax.set_ylabel("interquartile range of weights")
+        spread = line["weight_q99"] - line["weight_q01"]
+        ax.plot(line.index, spread, color=color, lw=1.3)
+        ends.append((name.replace("Theta", "Θ"), line.index[-1], spread.iloc[-1], color))
+    ax.set_ylabel("98 % range of weights")
     ax.set_ylim(bottom=0)
+    _label_ends(ax, ends)
+
+
+def _label_ends(ax, ends):
+    """Names at the ends of lines, moved apart where they would overlap."""
+    low, high = ax.get_ylim()
+    at = -np.inf
+    for name, x, y, color in sorted(ends, key=lambda end: end[2]):
+        at = max(y, at + 0.065 * (high - low))
+        ax.annotate(
+            name, (x, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5,
+            color=color,
+        )

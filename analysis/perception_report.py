@@ -155,7 +155,8 @@ def _completion(frames, summary):
         "title": "Completion: likeness to the trial's own image",
         "caption": (
             "Correlation of the completed image (with feedback cut: of the cue) with the own "
-            "image, nothing hidden. With half-planes hidden, loop minus feedback cut: "
+            "image, nothing hidden (cues without a visible spot of light are left out). With "
+            "half-planes hidden, loop minus feedback cut: "
             f"{verdict('cut', 'r')}; loop minus mean stimulus: {verdict('filled', 'r')}; in the "
             f"structural similarity (SSIM), which faint grey in dark places lowers, "
             f"{verdict('cut', 'ssim')} and {verdict('filled', 'ssim')}. In the hidden part alone, "
@@ -322,7 +323,7 @@ def _dynamics(frames, summary):
         f"Angles: {angles}."
     )
     if any(name.startswith("weight_q") for name in summary):
-        caption += " Last: the interquartile range of the weights of each projection."
+        caption += " Last: the range of the middle 98 % of the weights of each projection."
     yield {
         "name": "dynamics",
         "title": "Learning dynamics",

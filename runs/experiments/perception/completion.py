@@ -110,7 +110,7 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
             for cycle, outcome in enumerate(_cycles(condition, simulation, dataset, cue)):
                 quality.append(_quality(condition, cycle, outcome, cue, dataset))
                 if condition == "loop":
-                    images.append(_shown(cycle, outcome, cue))
+                    images.append(_shown(cycle, outcome, cue, dataset.n_concepts))
                 done += len(batch)
                 if progress:
                     progress("run", done, runs * len(table))
@@ -208,13 +208,13 @@ def _correlation_where(chosen, a, b):
         return np.where(norms > 1e-9, np.sum(a * b, axis=1) / norms, np.nan)
 
 
-def _shown(cycle, outcome, cue):
+def _shown(cycle, outcome, cue, n_concepts):
     """Images of the first stimulus of each concept, under the cues that are shown."""
-    first = ~cue.table.duplicated(["concept", "cue", "level"])
     frames = []
     for kind, level in SHOWN:
-        at = first & (cue.table["draw"] < cue.table["concept"].nunique())
-        rows = np.flatnonzero(at & (cue.table["cue"] == kind) & (cue.table["level"] == level))
+        at = (cue.table["cue"] == kind) & (cue.table["level"] == level)
+        # the stimuli are numbered with the concepts in turn
+        rows = np.flatnonzero(at & (cue.table["draw"] < n_concepts))
         stacks = {"recalled": outcome[1], "completed": outcome[2]}
         if cycle == 0:
             stacks |= {"own": cue.own, "cue": cue.image}

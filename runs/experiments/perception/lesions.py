@@ -12,7 +12,7 @@ synapses scaled      all synapses of one pathway times a factor
 ===================  ===============================================================================
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -54,10 +54,10 @@ class Manipulation:
     name: str
     kind: str
     level: float = 1.0
-    silenced: dict = None
-    scaled: dict = None
+    silenced: dict = field(default_factory=dict)
+    scaled: dict = field(default_factory=dict)
     blocked: tuple = ()
-    parameters: dict = None
+    parameters: dict = field(default_factory=dict)
 
     def values(self, network, seed):
         """Constants of single cells that differ from the network's own, see `Simulation`."""
@@ -65,7 +65,7 @@ class Manipulation:
         eta, apical = values["cells.eta"].copy(), values["cells.apical"].copy()
         for population in network.layout.populations:
             eta[population.start + self._chosen(population, seed)] = 0
-            if (self.scaled or {}).get(population.pathway) == 0:
+            if self.scaled.get(population.pathway) == 0:
                 eta[population.cells] = 0
             if population.name in self.blocked:
                 apical[population.cells] = 0
@@ -77,14 +77,14 @@ class Manipulation:
         changed = {}
         for projection in network.layout.projections:
             target = projection.target
-            factor = (self.scaled or {}).get(target.pathway, 1.0)
+            factor = self.scaled.get(target.pathway, 1.0)
             w = np.clip(factor * weights[projection.name], -bound, bound)
             w[:, self._chosen(target, seed)] = 0
             changed[projection.name] = w
         return changed
 
     def _chosen(self, population, seed):
-        n = round((self.silenced or {}).get(population.name, 0.0) * population.size)
+        n = round(self.silenced.get(population.name, 0.0) * population.size)
         generator = np.random.default_rng([seed, population.index])
         return generator.permutation(population.size)[:n]
 
@@ -215,7 +215,7 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
 def _manipulated(trained, manipulation, when, device, seed, progress):
     network = trained.network
     seed = trained.seed if seed is None else seed
-    parameters = network.parameters.updated(manipulation.parameters or {})
+    parameters = network.parameters.updated(manipulation.parameters)
     simulation = trained.simulation(
         device, parameters=parameters, values=manipulation.values(network, seed), seed=seed,
         progress=progress,

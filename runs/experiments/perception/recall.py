@@ -82,8 +82,8 @@ def recall(trained, device="cpp", *, seed=None, instances=20, progress=None):
     dataset = trained.dataset
     simulation = trained.simulation(device, seed=seed, progress=progress)
     table = recall_table(dataset.n_concepts, instances)
-    done = _counted(progress, len(table))
-    result = simulation.run(table, done)
+    report = (lambda n: progress("run", n, len(table))) if progress else None
+    result = simulation.run(table, report)
     trials = result.trials
     images = images_of(result.recalled, trials["trial"], dataset.image_shape)
     concept = trials["concept"].to_numpy()
@@ -106,10 +106,6 @@ def recall(trained, device="cpp", *, seed=None, instances=20, progress=None):
     study.frames["images"] = _images(trials, images, means, dataset.x_train[nearest])
     study.summary = _summary(study.frames["quality"]) | {"classifier_accuracy": accuracy}
     return study
-
-
-def _counted(progress, total):
-    return (lambda n: progress("run", n, total)) if progress else None
 
 
 def _images(trials, images, means, nearest):
@@ -152,5 +148,5 @@ def _summary(quality):
         "instances_recognised": float(noisy["recognised_right"].mean()),
         "worst_concept": int(by_concept.idxmin()),
         "worst_concept_recognised": float(by_concept.min()),
-        **{f"{name}": float(noisy[name].mean()) for name in measures},
+        **{name: float(noisy[name].mean()) for name in measures},
     }

@@ -94,7 +94,7 @@ def class_means(dataset):
     )
 
 
-def images_of(recalled, trials, image_shape, column="rate"):
+def images_of(recalled, trials, image_shape):
     """Recalled images of some trials, in their order.
 
     Parameters
@@ -103,19 +103,18 @@ def images_of(recalled, trials, image_shape, column="rate"):
         See `bsd.runs.engine.recording.Recording`, of one replica.
     trials : array_like of int
     image_shape : (int, int)
-    column : str
 
     Returns
     -------
     ndarray, shape (n, height, width)
     """
     recalled = recalled[recalled["trial"].isin(trials)]
-    images = recalled[column].to_numpy(float).reshape(-1, *image_shape)
+    images = recalled["rate"].to_numpy(float).reshape(-1, *image_shape)
     shown = recalled["trial"].to_numpy()[:: int(np.prod(image_shape))]
     return images[np.searchsorted(shown, np.asarray(trials))]
 
 
-def run_images(simulation, dataset, images, table, progress=None):
+def run_images(simulation, dataset, images, table):
     """Run trials whose stimuli are the given images, one for each row of the table.
 
     Parameters
@@ -127,7 +126,6 @@ def run_images(simulation, dataset, images, table, progress=None):
         Intensities in 0 to 1.
     table : DataFrame
         With the column ``concept``; ``part`` and ``stimulus`` are set here.
-    progress : callable, optional
 
     Returns
     -------
@@ -137,7 +135,6 @@ def run_images(simulation, dataset, images, table, progress=None):
         dataset, x_test=images, y_test=table["concept"].to_numpy()
     )
     try:
-        shown = table.assign(part="test", stimulus=np.arange(len(table)))
-        return simulation.run(shown, progress)
+        return simulation.run(table.assign(part="test", stimulus=np.arange(len(table))))
     finally:
         simulation.dataset = dataset
