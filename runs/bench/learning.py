@@ -71,7 +71,7 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
     )
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
         data = Path(scratch) / "data.npz"
-        write_data(dataset, data)
+        write_data(dataset, network, data)
         request = {
             "data": str(data),
             "network": network_constants(network),

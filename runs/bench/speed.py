@@ -286,7 +286,7 @@ def _torch_speed(python, bench, n_trials):
     trials = {"streaming": min(200, n_trials), "batch_bsd": 256, "bp": 256}
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch, _one_core():
         data = Path(scratch) / "data.npz"
-        write_data(bench.dataset, data)
+        write_data(bench.dataset, bench.network, data)
         request = {
             "task": "speed",
             "data": str(data),

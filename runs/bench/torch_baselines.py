@@ -19,8 +19,9 @@ within the step, the usual form, which loses no step of a trial to delays.
 
 Requests
 --------
-Every request has ``task``, ``method``, ``data`` (an .npz with x_train, y_train, x_test, y_test),
-``network`` (constants, see `bsd.runs.bench.torch_process.network_constants`) and ``seed``.
+Every request has ``task``, ``method``, ``data`` (an .npz with x_train, y_train, x_test, y_test and
+connected, which stimulus cells reach which cells of the first layer), ``network`` (constants, see
+`bsd.runs.bench.torch_process.network_constants`) and ``seed``.
 
 speed   ``trials``: trains on so many more trials; answers ``ms_per_trial``.
 search  ``grid``, ``epochs``, ``shift``, ``validation``: trains with each learning rate of the grid
@@ -106,12 +107,15 @@ class Network:
     ----------
     constants : dict
     seed : int
+    connected : Tensor of bool, shape (stimulus cells, cells of the first layer)
+        The other weights of the first layer are 0 and stay so.
     """
 
     delayed = False  # spikes take one step from layer to layer
 
-    def __init__(self, constants, seed):
+    def __init__(self, constants, seed, connected):
         self.constants = constants
+        self.connected = connected.to(torch.get_default_dtype())
         self.generator = torch.Generator().manual_seed(seed)
         *sizes, self.n_concepts = constants["layers"]
         self.cells = constants["cells_per_concept"]
@@ -124,6 +128,13 @@ class Network:
             self.random_weights(pre, post, "init_gain_readout" if i == last else "init_gain")
             for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
         ]
+        fields = self.connected.sum(0)
+        self.forward_weights[0] *= self.connected * (self.sizes[0] / fields).sqrt()
+
+    @torch.no_grad()
+    def keep_fields(self):
+        """Weights outside the receptive fields are 0."""
+        self.forward_weights[0].mul_(self.connected)
 
     def random_weights(self, n_pre, n_post, gain):
         """Normal weights of SD gain / sqrt(n_pre)."""
@@ -199,8 +210,8 @@ class Backpropagation(Network):
     variant : {'bp', 'feedback_alignment', 'frozen'}
     """
 
-    def __init__(self, constants, seed, learning_rate, variant):
-        super().__init__(constants, seed)
+    def __init__(self, constants, seed, connected, learning_rate, variant):
+        super().__init__(constants, seed, connected)
         self.feedback = [None] * len(self.forward_weights)
         if variant == "feedback_alignment":
             self.feedback = [torch.empty_like(w) for w in self.forward_weights]
@@ -221,6 +232,7 @@ class Backpropagation(Network):
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+        self.keep_fields()
         return (logits.argmax(1) == labels).sum().item()
 
 
@@ -231,8 +243,8 @@ class BatchDistillation(Network):
     others averaged, as in `bsd`; output and recalled stimulus learn by their squared error.
     """
 
-    def __init__(self, constants, seed, learning_rate):
-        super().__init__(constants, seed)
+    def __init__(self, constants, seed, connected, learning_rate):
+        super().__init__(constants, seed, connected)
         self.backward_weights = [
             self.random_weights(post, pre, "init_gain_readout" if i == 0 else "init_gain")
             for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
@@ -277,11 +289,13 @@ class BatchDistillation(Network):
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+        self.keep_fields()
         return ((output @ self.codes.T).argmax(1) == labels).sum().item()
 
 
 class Streaming(Network):
-    """The streaming rule of `bsd`, one trial at a time.
+    """The streaming rule of `bsd`, one trial at a time: all stimulus cells reach all of layer 1,
+    all memories repel, no homeostasis.
 
     Weights stand still within a trial and spikes take one step from layer to layer, so each
     layer's drive of all steps is one matrix product, and two populations that are as far from
@@ -290,8 +304,8 @@ class Streaming(Network):
 
     delayed = True
 
-    def __init__(self, constants, seed):
-        super().__init__(constants, seed)
+    def __init__(self, constants, seed, connected):
+        super().__init__(constants, seed, connected)
         c = constants
         self.backward_weights = [
             self.random_weights(post, pre, "init_gain_readout" if i == 0 else "init_gain")
@@ -389,13 +403,13 @@ class Streaming(Network):
         return right
 
 
-def make(method, constants, seed, learning_rate):
+def make(method, constants, seed, connected, learning_rate):
     """The network of a method."""
     if method == "streaming":
-        return Streaming(constants, seed)
+        return Streaming(constants, seed, connected)
     if method == "batch_bsd":
-        return BatchDistillation(constants, seed, learning_rate)
-    return Backpropagation(constants, seed, learning_rate, method)
+        return BatchDistillation(constants, seed, connected, learning_rate)
+    return Backpropagation(constants, seed, connected, learning_rate, method)
 
 
 def accuracy(network, images, labels, **disturbed):
@@ -456,13 +470,13 @@ class Server:
         self.networks = {}
 
     def data(self, path):
-        """Training and test part, each images and labels."""
+        """Training and test part, each images and labels; connections of the first layer."""
         if path not in self.loaded:
             with np.load(path) as arrays:
                 self.loaded[path] = [
                     (torch.from_numpy(arrays[f"x_{part}"]), torch.from_numpy(arrays[f"y_{part}"]))
                     for part in ("train", "test")
-                ]
+                ] + [torch.from_numpy(arrays["connected"])]
         return self.loaded[path]
 
     def answer(self, request):
@@ -471,11 +485,11 @@ class Server:
 
     def task_speed(self, request):
         """Milliseconds per training trial, encoding included."""
-        images, labels = self.data(request["data"])[0]
+        (images, labels), _, connected = self.data(request["data"])
         method, n = request["method"], request["trials"]
         key = method, json.dumps(request["network"], sort_keys=True)
         if key not in self.networks:
-            self.networks[key] = make(method, request["network"], request["seed"], 1e-3)
+            self.networks[key] = make(method, request["network"], request["seed"], connected, 1e-3)
         network = self.networks[key]
         batch = 1 if method == "streaming" else BATCH
         rows = torch.randint(0, len(images), (n,), generator=network.generator)
@@ -487,11 +501,13 @@ class Server:
 
     def task_search(self, request):
         """The learning rate with the best validation accuracy."""
-        images, labels = self.data(request["data"])[0]
+        (images, labels), _, connected = self.data(request["data"])
         n = len(images) - request["validation"]
         found = {}
         for rate in request["grid"]:
-            network = make(request["method"], request["network"], request["seed"], rate)
+            network = make(
+                request["method"], request["network"], request["seed"], connected, rate
+            )
             result = train(
                 network, (images[:n], labels[:n]), (images[n:], labels[n:]), request["epochs"],
                 request["shift"], self.say,
@@ -501,9 +517,10 @@ class Server:
 
     def task_train(self, request):
         """Accuracy by epoch, and under perturbations at the end."""
-        train_part, test_part = self.data(request["data"])
+        train_part, test_part, connected = self.data(request["data"])
         network = make(
-            request["method"], request["network"], request["seed"], request.get("learning_rate")
+            request["method"], request["network"], request["seed"], connected,
+            request.get("learning_rate"),
         )
         result = train(
             network, train_part, test_part, request["epochs"], request["shift"], self.say

@@ -98,12 +98,13 @@ def network_constants(network):
     }
 
 
-def write_data(dataset, path, n_train=None):
-    """Write a data set, or its first `n_train` training images, for the baselines."""
+def write_data(dataset, network, path):
+    """Write a data set and the connections of a network's first layer for the baselines."""
     np.savez(
         path,
-        x_train=dataset.x_train[:n_train],
-        y_train=dataset.y_train[:n_train],
+        connected=network.connectivity(network.layout.projection("W0")),
+        x_train=dataset.x_train,
+        y_train=dataset.y_train,
         x_test=dataset.x_test,
         y_test=dataset.y_test,
     )

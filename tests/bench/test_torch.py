@@ -1,5 +1,6 @@
 """The PyTorch baselines: which Python runs them, and whether they do what they say."""
 
+import json
 import subprocess
 import sys
 
@@ -77,8 +78,8 @@ def test_constants_are_those_of_the_discrete_set():
 @pytest.fixture(scope="module")
 def request_(dataset, tmp_path_factory):
     data = tmp_path_factory.mktemp("torch") / "data.npz"
-    write_data(dataset, data)
     network = BidirectionalNetwork([9, 40, 40, 3], DISCRETE)
+    write_data(dataset, network, data)
     return {"data": str(data), "network": network_constants(network), "seed": 0}
 
 
@@ -129,6 +130,44 @@ def test_a_failure_is_said(torch_python, request_):
             process.ask({"task": "train"})
 
 
+FIELDS = """
+import json, sys
+import torch
+sys.path.insert(0, sys.argv[1])
+import torch_baselines as baselines
+request = json.loads(sys.argv[2])
+server = baselines.Server(print)
+(images, labels), _, connected = server.data(request["data"])
+for method in ("bp", "batch_bsd", "feedback_alignment", "frozen"):
+    network = baselines.make(method, request["network"], 0, connected, 1e-2)
+    before = network.forward_weights[0].detach().clone()
+    for _ in range(3):
+        network.learn(images.flatten(1), labels)
+    after = network.forward_weights[0].detach()
+    learned = (after != before)[connected].any().item()
+    print(method, after[~connected].abs().max().item(), learned, before[connected].std().item())
+"""
+
+
+def test_receptive_fields_hold_for_every_method(torch_python, dataset, tmp_path):
+    parameters = DISCRETE.updated({"encoding.receptive_field": 2, "learning.init_gain": 1.0})
+    network = BidirectionalNetwork([9, 200, 3], parameters)
+    connected = network.connectivity(network.layout.projection("W0"))
+    assert np.all(connected.sum(axis=0) == 4)
+    write_data(dataset, network, tmp_path / "data.npz")
+    request = {"data": str(tmp_path / "data.npz"), "network": network_constants(network)}
+    run = subprocess.run(
+        [torch_python, "-c", FIELDS, str(torch_process._SCRIPT.parent), json.dumps(request)],
+        check=True, capture_output=True, text=True,
+    )
+    for line in run.stdout.splitlines():
+        method, outside, learned, sd = line.split()
+        assert float(outside) == 0
+        assert (learned == "True") == (method != "frozen")
+        assert float(sd) == pytest.approx(1 / np.sqrt(4), rel=0.1)
+    assert len(run.stdout.splitlines()) == 4
+
+
 STREAM = """
 import sys
 import numpy as np, torch
@@ -136,7 +175,7 @@ sys.path.insert(0, sys.argv[1])
 import torch_baselines as baselines
 case = np.load(sys.argv[2], allow_pickle=False)
 import json
-network = baselines.Streaming(json.loads(str(case["constants"])), 0)
+network = baselines.Streaming(json.loads(str(case["constants"])), 0, torch.ones(9, 12))
 for side, name in (("forward_weights", "W"), ("backward_weights", "Theta")):
     weights = getattr(network, side)
     for i in range(len(weights)):
@@ -155,8 +194,6 @@ def test_streaming_in_torch_is_the_rule_of_the_network(
     torch_python, watched, firing, trial_table, tmp_path
 ):
     """The same spikes in, the same output spikes and weights after eight trials."""
-    import json
-
     table = trial_table(8)
     before = firing().weights()
     simulation, recording, _, outputs = watched(table)
