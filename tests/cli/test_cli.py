@@ -370,7 +370,7 @@ def test_export_refuses_what_no_memory_holds(refused, out):
 
 @pytest.mark.parametrize(
     "option, value, says",
-    [("--seed", "-1", "not negative"), ("--device", "runtime", "use cpp or cuda")],
+    [("--seed", "-1", "not negative"), ("--device", "runtime", "use --device cpp")],
 )
 def test_bad_option_of_export(refused, out, option, value, says):
     refused("export", "demo", "--out", out, f"{option}={value}", says=says)

@@ -16,6 +16,7 @@ STRUCTURAL = {
     "cell.refractory",  # whether there is one
     "encoding.kind",
     "encoding.cells_per_concept",
+    "encoding.receptive_field",  # whether there are any
     "learning.features",
     "learning.loss",
     "learning.memory_slots",

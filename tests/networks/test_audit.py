@@ -711,7 +711,7 @@ PLANTED = [
     (amplitude_in_a_dense_projection, {"C4"}, "n_s to I_b"),
     (drive_of_another_layer, {"C4", "C5"}, "F2 to F1"),
     (interneuron_between_layers, {"C4"}, "memory 0 is joined with F1, F2"),
-    (negative_lessons, {"C5"}, "n_a_post -= 1"),
+    (negative_lessons, {"C5"}, "n_a_post -= apical_post"),
     (lessons_of_either_sign, {"C5"}, "bias_post"),
     (error_of_the_partner, {"C5"}, "delta, graded and signed"),
     (stimulus_that_teaches, {"C5"}, "without a spike"),
