@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Tests, a file at a time on each core; a compiled network needs a gigabyte.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 INSTALLED_CUDA := $(VENV)/.installed-cuda
 # PyTorch is not to be had for every Python that runs bsd, so it has an environment of its own.
 TORCH_VENV := .venv-torch
@@ -66,10 +68,10 @@ demo: $(INSTALLED)
 	@$(BIN)/bsd run demo --out results/demo
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

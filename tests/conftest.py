@@ -13,7 +13,10 @@ import pytest
 def compiled_networks(tmp_path_factory):
     """Folder of the networks that this run compiles, one for all tests."""
     before = os.environ.get("BSD_CACHE")
-    folder = before or str(tmp_path_factory.mktemp("bsd_cache"))
+    own = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        own = own.parent  # of all workers
+    folder = before or str(own / "bsd_cache")
     os.environ["BSD_CACHE"] = folder
     yield folder
     if before is None:

@@ -184,15 +184,6 @@ PRESETS = {
             _IMAGES,
             expected="85.1 % in 6 minutes",
         ),
-        Experiment(
-            "fashion-large",
-            "complete Fashion-MNIST, wide layers",
-            "fashion",
-            (1000, 1000),
-            8,
-            _LARGE,
-            expected="@FL@",
-        ),
     ]
 }
 

@@ -38,7 +38,9 @@ class _Interrupted(KeyboardInterrupt):
     pass
 
 
-@pytest.mark.parametrize("chunks", [1, 3, 5])
+@pytest.mark.parametrize(
+    "chunks", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_interrupted_run_resumes_to_the_same_bits(small, tmp_path, chunks, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     _run(small, whole)
