@@ -175,6 +175,12 @@ class BidirectionalNetwork:
         self.n_concepts = layers[-1]
         sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
         self.layout = Layout(sizes, replicas)
+        for name, n in self._synapse_numbers().items():
+            if n >= 2**31:
+                raise InputError(
+                    f"{name} would hold {n:,} synapses, at most 2,147,483,647 can be numbered: use "
+                    "fewer replicas or smaller layers."
+                )
         self.parameters = parameters
         self.replica_parameters = tuple(each) * (self.layout.replicas if len(each) == 1 else 1)
         self.projection = projection
@@ -922,7 +928,7 @@ class BidirectionalNetwork:
             scale = connected * gain / np.sqrt(connected.sum(axis=0))
             weights[projection.synapses][projection.synapse_slice] = (
                 generator.standard_normal(n_pre * n_post) * scale.ravel()
-            )
+            ).clip(-learning.weight_max, learning.weight_max)
         memories = sum(p.size for p in self.memory_populations)
         slots = self.parameters.learning.memory_slots
         return {

@@ -81,6 +81,11 @@ def count_events(network, inputs, outputs, n_trials):
     DataFrame
         Columns propagation, one_to_one, updates; one row per trial.
     """
+    learning = network.parameters.learning
+    if network.layout.replicas > 1 or network.receptive_fields or learning.homeostasis > 0:
+        raise ValueError("events are counted of single networks without fields and homeostasis")
+    if learning.loss != "reco" or learning.features != "spikes":
+        raise ValueError("events are counted of networks that learn by ReCo on spikes")
     cells, afferents = outputs["trial_cells.n_s"], outputs["trial_afferents.n_s"]
     learns = learning_populations(network, inputs, outputs, n_trials)
     propagation = np.zeros(n_trials, dtype=np.int64)

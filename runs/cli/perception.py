@@ -13,7 +13,8 @@ from bsd.equations.errors import InputError
 from bsd.runs.cli.app import app, console
 
 Folder = Annotated[Path, typer.Argument(help="Results folder of a finished run.")]
-Device = Annotated[str, typer.Option(help="cpp or runtime")]
+Device = Annotated[str, typer.Option(help="cpp, cuda or runtime")]
+Replica = Annotated[int | None, typer.Option(help="Which network of a cohort.")]
 Seed = Annotated[
     int | None, typer.Option(help="Of spikes, noise and masks; that of the run by default.")
 ]
@@ -21,27 +22,39 @@ AsJson = Annotated[bool, typer.Option("--json", help="Last line: one JSON object
 
 
 @app.command()
-def recall(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+def recall(
+    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+    as_json: AsJson = False,
+):
     """Recall every concept many times with spike noise; does a classifier recognise them?"""
-    _perform("recall", folder, as_json, device=device, seed=seed)
+    _perform("recall", folder, as_json, replica, device=device, seed=seed)
 
 
 @app.command()
-def complete(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+def complete(
+    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+    as_json: AsJson = False,
+):
     """Perceive and recall occluded, noisy and blurred stimuli, without any label."""
-    _perform("completion", folder, as_json, device=device, seed=seed)
+    _perform("completion", folder, as_json, replica, device=device, seed=seed)
 
 
 @app.command()
-def imagery(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+def imagery(
+    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+    as_json: AsJson = False,
+):
     """Compare the activity of concepts perceived and imagined, layer by layer."""
-    _perform("imagery", folder, as_json, device=device, seed=seed)
+    _perform("imagery", folder, as_json, replica, device=device, seed=seed)
 
 
 @app.command()
-def ambiguity(folder: Folder, device: Device = "cpp", seed: Seed = None, as_json: AsJson = False):
+def ambiguity(
+    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+    as_json: AsJson = False,
+):
     """Blend two stimuli or two concepts: percept, recall, decision time."""
-    _perform("ambiguity", folder, as_json, device=device, seed=seed)
+    _perform("ambiguity", folder, as_json, replica, device=device, seed=seed)
 
 
 @app.command()
@@ -52,26 +65,27 @@ def lesions(
     ] = False,
     device: Device = "cpp",
     seed: Seed = None,
+    replica: Replica = None,
     as_json: AsJson = False,
 ):
     """Silence cells, block dendrites and interneurons, cut feedback, scale synapses."""
-    _perform("lesions", folder, as_json, device=device, seed=seed, retrain=retrain)
+    _perform("lesions", folder, as_json, replica, device=device, seed=seed, retrain=retrain)
 
 
 @app.command()
-def dynamics(folder: Folder, as_json: AsJson = False):
+def dynamics(folder: Folder, replica: Replica = None, as_json: AsJson = False):
     """How alignment, rates and weights went while the network learned; simulates nothing."""
-    _perform("dynamics", folder, as_json)
+    _perform("dynamics", folder, as_json, replica)
 
 
-def _perform(name, folder, as_json, **options):
+def _perform(name, folder, as_json, replica, **options):
     from bsd.analysis.report import write_report
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import open_run, perception
 
     if (options.get("seed") or 0) < 0:
         raise InputError(f"--seed {options['seed']}: give a whole number that is not negative.")
-    trained = open_run(folder)
+    trained = open_run(folder, replica)
     command = shlex.join(["bsd", *sys.argv[1:]])
     with RunProgress(console) as progress:
         if options:

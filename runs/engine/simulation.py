@@ -156,6 +156,11 @@ class Simulation:
                 raise InputError(
                     f"weights {name}: give finite values of at most learning.weight_max = {bound}."
                 )
+            if values[~self.network.connectivity(projection)].any():
+                raise InputError(
+                    f"weights {name} are not 0 outside the receptive fields: use the "
+                    "encoding.receptive_field that they were saved with."
+                )
             key = f"{projection.synapses}.w"
             self.state[key] = np.array(self.state[key])
             self.state[key][projection.synapse_slice] = values.ravel()

@@ -78,8 +78,11 @@ class ResultsFolder:
         """Make room for the run: files of an earlier one go, unless it is resumed."""
         if not self._resume:
             shutil.rmtree(self.parts, ignore_errors=True)
-            for name in ("checkpoint.npz", "metrics.json", "report.html"):
-                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "experiments", ignore_errors=True)  # on the earlier network
+            old = [*self.path.glob("weights*.npz")]
+            old += [self.path / f for f in ("checkpoint.npz", "metrics.json", "report.html")]
+            for file in old:
+                file.unlink(missing_ok=True)
         self.parts.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "config.yaml", lambda file: _dump_yaml(self.config, file))
 

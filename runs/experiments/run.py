@@ -273,7 +273,7 @@ def _frames(network, simulation, recording, last_epoch):
         )
         frames["weight_distribution"] = pd.concat(
             [
-                _weight_distribution(simulation.weights(replica), at, epoch, replica)
+                _weight_distribution(network, simulation.weights(replica), at, epoch, replica)
                 for replica in range(network.layout.replicas)
             ]
         )
@@ -326,6 +326,9 @@ def _raster(spikes, population, trials, timing, size):
 
 
 def _weight_alignment(network, weights, trial, epoch, replica):
+    """Angles of W and Theta, where both have synapses."""
+    fields = network.connectivity(network.layout.projection("W0", replica))
+    weights = {**weights, "Theta0": weights["Theta0"] * fields.T}
     return pd.DataFrame(
         {
             "trial": trial,
@@ -339,7 +342,11 @@ def _weight_alignment(network, weights, trial, epoch, replica):
     )
 
 
-def _weight_distribution(weights, trial, epoch, replica):
+def _weight_distribution(network, weights, trial, epoch, replica):
+    there = {
+        name: w[network.connectivity(network.layout.projection(name, replica))]
+        for name, w in weights.items()
+    }
     return pd.DataFrame(
         {
             "trial": trial,
@@ -349,7 +356,7 @@ def _weight_distribution(weights, trial, epoch, replica):
             **dict(zip(WEIGHT_QUANTILES, np.quantile(w, list(WEIGHT_QUANTILES.values())),
                        strict=True)),
         }
-        for name, w in weights.items()
+        for name, w in there.items()
     )
 
 
@@ -514,9 +521,10 @@ def _in_processes(experiment, out, runs, options, progress):
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     waiting, alive = list(runs.items()), {}
+    most = 1 if options["device"] == "cuda" else len(os.sched_getaffinity(0))
     try:
         while waiting or alive:
-            while waiting and len(alive) < len(os.sched_getaffinity(0)):
+            while waiting and len(alive) < most:
                 name, (seed, fold) = waiting.pop(0)
                 resume = options["resume"] and (out / name / "config.yaml").exists()
                 alive[name] = context.Process(

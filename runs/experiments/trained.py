@@ -73,15 +73,15 @@ class TrainedNetwork:
         return simulation
 
 
-def open_run(folder, replica=0):
+def open_run(folder, replica=None):
     """Open a results folder.
 
     Parameters
     ----------
     folder : path-like
         What a finished run wrote (its ``--out``).
-    replica : int
-        Of a cohort.
+    replica : int, optional
+        Which one of a cohort; has to be said there.
 
     Returns
     -------
@@ -97,6 +97,12 @@ def open_run(folder, replica=0):
         config = yaml.safe_load((folder / "config.yaml").read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
         cohort = isinstance(config["seed"], list)
+        n_replicas = len(config["seed"]) if cohort else 1
+        if replica not in range(n_replicas) and (cohort or replica is not None):
+            raise InputError(
+                f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
+                "(--replica; open_run(folder, replica))."
+            )
         name = f"weights-{replica}.npz" if cohort else "weights.npz"
         with np.load(folder / name, allow_pickle=False) as arrays:
             weights = {key: arrays[key] for key in arrays.files}

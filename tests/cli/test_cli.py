@@ -364,7 +364,7 @@ def test_show_needs_no_data(bsd, no_data):
 
 
 def test_export_refuses_what_no_memory_holds(refused, out):
-    refused("export", "demo", "--layers", "100000,100000", "--out", out, says="GB of memory")
+    refused("export", "demo", "--layers", "30000,30000", "--out", out, says="GB of memory")
     assert not out.exists()
 
 

@@ -39,7 +39,10 @@ def test_opened_run_decides_as_at_its_end(small, tmp_path, dataset):
 def test_replica_of_a_cohort_is_opened_with_its_own_parameters(small, tmp_path):
     varied = small.changed(varied={"learning.lam": (0.5, 1.5)})
     run_experiment(varied, tmp_path, device="runtime", seed=[4, 6])
-    first, second = open_run(tmp_path), open_run(tmp_path, 1)
+    first, second = open_run(tmp_path, 0), open_run(tmp_path, 1)
+    for replica in (None, 2):
+        with pytest.raises(InputError, match="holds 2 replicas: name one of 0 to 1"):
+            open_run(tmp_path, replica)
     assert (first.seed, second.seed) == (4, 6)
     assert second.network.parameters.learning.lam == 1.5
     assert not np.array_equal(first.weights["W0"], second.weights["W0"])
@@ -55,6 +58,29 @@ def test_other_folders_are_refused(small, tmp_path):
     np.savez(tmp_path / "several" / "seed0-fold0" / "weights.npz", **wrong)
     with pytest.raises(InputError, match="W0 do not fit the layers"):
         open_run(tmp_path / "several" / "seed0-fold0")
+
+
+def test_a_new_run_leaves_nothing_of_the_earlier_network(small, tmp_path):
+    run_experiment(small, tmp_path, device="runtime", seed=[1, 2])
+    (tmp_path / "experiments" / "recall").mkdir(parents=True)
+    run_experiment(small, tmp_path, device="runtime")
+    assert not (tmp_path / "experiments").exists()
+    assert [file.name for file in tmp_path.glob("weights*.npz")] == ["weights.npz"]
+
+
+def test_weights_outside_receptive_fields_are_refused(small_network, dataset):
+    network = small_network(assignments={"encoding.receptive_field": 2})
+    simulation = Simulation(network, dataset, "runtime")
+    simulation.set_weights(simulation.weights())
+    with pytest.raises(InputError, match="W0 are not 0 outside the receptive fields"):
+        simulation.set_weights({"W0": np.full((9, 12), 0.5)})
+
+
+def test_initial_weights_are_within_their_bound(small_network, dataset):
+    network = small_network(assignments={"learning.weight_max": 0.3})
+    simulation = Simulation(network, dataset, "runtime")
+    assert max(np.abs(w).max() for w in simulation.weights().values()) == 0.3
+    simulation.set_weights(simulation.weights())
 
 
 def test_weights_are_checked(small_network, dataset):

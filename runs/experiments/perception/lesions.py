@@ -112,7 +112,9 @@ def manipulations(network):
     interneurons = [
         Manipulation(
             "memory interneurons blocked", "memory interneurons",
-            parameters={"learning.lam": 0.0, "learning.margin_gating": False},
+            parameters={
+                "learning.lam": 0.0, "learning.margin_gating": False, "learning.familiarity": 0.0,
+            },
         ),
         Manipulation("no normaliser", "normaliser", parameters={"learning.epsilon": 10.0}),
     ]
