@@ -122,6 +122,7 @@ def test_figures_do_not_touch_the_session(results):
     import matplotlib.pyplot as plt
 
     plt.switch_backend("agg")
+    plt.close("all")  # what other tests of this process left open
     before = dict(mpl.rcParams)
     figures.plot_learning_curve(results.trials, ax=axes())
     assert dict(mpl.rcParams) == before and not plt.get_fignums()
