@@ -106,9 +106,10 @@ def _recall(frames, summary):
 
 
 def _difference(one):
-    return f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]".replace(
-        "-", "\N{MINUS SIGN}"
-    )
+    if np.isnan(one["ci_low"]):
+        return "no difference" if one["difference"] == 0 else f"{one['difference']:+.3f} each time"
+    text = f"{one['difference']:+.3f} [{one['ci_low']:+.3f}, {one['ci_high']:+.3f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _completion(frames, summary):
@@ -121,7 +122,7 @@ def _completion(frames, summary):
 
     def verdict(other, measure):
         one = verdicts[other, measure]
-        sign = "more" if one["low"] > 0 else "less" if one["high"] < 0 else "not different"
+        sign = "more" if one["ci_low"] > 0 else "less" if one["ci_high"] < 0 else "not different"
         return f"{_difference(one)} ({sign})"
 
     yield {
@@ -189,12 +190,12 @@ def _completion(frames, summary):
 def _balance(differences):
     """Where the loop perceives better, and where worse, than the network with feedback cut."""
     own = differences[
-        (differences["measure"] == "correct") & (differences["against"] == "cut")
+        (differences["measure"] == "correct") & (differences["reference"] == "cut")
         & (differences["cue"] != "half-planes")
     ]
     names = own["cue"] + " " + own["level"].map("{:.3g}".format)
-    better = ", ".join(names[own["low"] > 0]) or "none"
-    worse = ", ".join(names[own["high"] < 0]) or "none"
+    better = ", ".join(names[own["ci_low"] > 0]) or "none"
+    worse = ", ".join(names[own["ci_high"] < 0]) or "none"
     return (
         f"Cues for which the loop perceives better than with feedback cut (interval above 0): "
         f"{better}; worse: {worse}."
@@ -211,7 +212,7 @@ def _differences(frame):
     table = pd.DataFrame(
         {
             "cue": shown["cue"] + " " + shown["level"].map("{:g}".format),
-            "column": shown["measure"].map(names) + ", loop − " + shown["against"],
+            "column": shown["measure"].map(names) + ", loop − " + shown["reference"],
             "text": text,
         }
     )
@@ -263,10 +264,9 @@ def _ambiguity(frames, summary):
         "caption": (
             f"{summary['pairs']} pairs of test stimuli of different concepts, each perceived "
             "rightly alone, blended from the first (0 %) to the second (100 %). Left: what is "
-            f"perceived; both equally often at {_percent(summary['perceived_stimuli_pse'])}, from "
-            f"25 to 75 % within {_percent(summary['perceived_stimuli_width'])} (logistic fit); in "
-            f"the middle {_percent(summary['neither_half'])} of the percepts are of another "
-            f"concept. Middle: time from which the running decision is the final one, "
+            f"perceived; {_equal_share(summary)}; in the middle "
+            f"{_percent(summary['neither_half'])} of the percepts are of another concept. Middle: "
+            "time from which the running decision is the final one, "
             f"{summary['decision_ms_unblended']:.1f} ms unblended and "
             f"{summary['decision_ms_half']:.1f} ms in the middle "
             f"({summary['decision_spikes_unblended']:.0f} and "
@@ -278,6 +278,17 @@ def _ambiguity(frames, summary):
             frames["blends"], frames["psychometric"], figure=f
         ),
     }
+
+
+def _equal_share(summary):
+    fit = summary.get("perceived_stimuli")
+    if fit is None or np.isnan(fit["threshold"]):
+        return "no share of both is perceived equally often"
+    return (
+        f"both equally often at {_percent(fit['threshold'])} ± {100 * fit['threshold_se']:.1f} "
+        f"(standard error), where {fit['slope']:.1f} % of the percepts change with each % of the "
+        "blend (cumulative Gaussian)"
+    )
 
 
 def _lesions(frames, summary):

@@ -21,40 +21,30 @@ Seed = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")]
 
 
-@app.command()
-def recall(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Recall every concept many times with spike noise; does a classifier recognise them?"""
-    _perform("recall", folder, as_json, replica, device=device, seed=seed)
+#: Experiments whose commands take nothing but what all take: command, experiment, help.
+_PLAIN = (
+    ("recall", "recall",
+     "Recall every concept many times with spike noise; does a classifier recognise them?"),
+    ("complete", "completion",
+     "Perceive and recall occluded, noisy and blurred stimuli, without any label."),
+    ("imagery", "imagery",
+     "Compare the activity of concepts perceived and imagined, layer by layer."),
+    ("ambiguity", "ambiguity",
+     "Blend two stimuli or two concepts: percept, recall, decision time."),
+)
 
 
-@app.command()
-def complete(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Perceive and recall occluded, noisy and blurred stimuli, without any label."""
-    _perform("completion", folder, as_json, replica, device=device, seed=seed)
+def _add_command(name, experiment, about):
+    @app.command(name, help=about)
+    def command(
+        folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+        as_json: AsJson = False,
+    ):
+        _perform(experiment, folder, as_json, replica, device=device, seed=seed)
 
 
-@app.command()
-def imagery(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Compare the activity of concepts perceived and imagined, layer by layer."""
-    _perform("imagery", folder, as_json, replica, device=device, seed=seed)
-
-
-@app.command()
-def ambiguity(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Blend two stimuli or two concepts: percept, recall, decision time."""
-    _perform("ambiguity", folder, as_json, replica, device=device, seed=seed)
+for _command in _PLAIN:
+    _add_command(*_command)
 
 
 @app.command()

@@ -24,8 +24,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from bsd.analysis.hypotheses import compare, correct_p_values
 from bsd.analysis.measures import decide, recall_correlation
-from bsd.analysis.perception import image_similarity, paired_difference
+from bsd.analysis.perception import image_similarity
 from bsd.runs.experiments.perception.study import (
     Study,
     chosen_stimuli,
@@ -93,8 +94,9 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
     Returns
     -------
     Study
-        Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (paired, between
-        the loop and both conditions without feedback, after the last cycle) and ``images``.
+        Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (rows of
+        `bsd.analysis.hypotheses.compare`: the loop against both conditions without feedback, after
+        the last cycle, paired by stimulus; p corrected over all cues of a measure) and ``images``.
     """
     study = Study("complete")
     dataset = trained.dataset
@@ -238,30 +240,31 @@ def _shown(cycle, outcome, cue, n_concepts):
 
 
 def _differences(quality):
-    """Loop minus each condition without feedback, after the last cycle, by cue and level."""
+    """Loop minus each condition without feedback, after the last cycle, by cue and level.
+
+    The stimulus is the unit: the masks that hide different halves of one are averaged.
+    """
     last = quality[quality["cycle"] == CYCLES - 1]
-    rows = []
     groups = [*last.groupby(["cue", "level"], sort=False)]
     planes = last[last["cue"].isin(HALF_PLANES)]
     groups += [(("half-planes", level), own) for level, own in planes.groupby("level")]
-    for (cue, level), own in groups:
-        of = {
-            name: rows_of.set_index(["cue", "draw"]).sort_index()
-            for name, rows_of in own.groupby("condition")
-        }
+    families = []
+    for measure in ("correct", "r", "ssim"):
         for other in ("cut", "filled"):
-            for measure in ("correct", "r", "ssim"):
-                # the masks of one stimulus are no independent samples
-                pair = [
-                    of[name][measure].astype(float).groupby("draw").mean()
-                    for name in ("loop", other)
-                ]
-                difference = paired_difference(*pair)
-                rows.append(
-                    {"cue": cue, "level": level, "against": other, "measure": measure}
-                    | difference
-                )
-    return pd.DataFrame(rows)
+            rows = []
+            for (cue, level), own in groups:
+                by_trial = own.pivot(index=["cue", "draw"], columns="condition", values=measure)
+                pairs = by_trial[[other, "loop"]].astype(float).dropna().groupby("draw").mean()
+                if len(pairs) > 1:
+                    long = pairs.melt(ignore_index=False, value_name=measure).reset_index()
+                    row = compare(
+                        long, "condition", measure, unit="trial", paired_by="draw",
+                        levels=(other, "loop"),
+                    )
+                    rows.append(row.assign(cue=cue, level=level))
+            if rows:
+                families.append(correct_p_values(pd.concat(rows)))
+    return pd.concat(families, ignore_index=True)
 
 
 def _summary(study):
@@ -284,7 +287,8 @@ def _summary(study):
         )
     half = differences[(differences["cue"] == "half-planes") & (differences["level"] == 0.5)]
     for row in half.itertuples():
-        summary[f"half_plane_loop_minus_{row.against}_{row.measure}"] = {
-            "difference": row.difference, "low": row.low, "high": row.high, "p": row.p, "n": row.n
+        summary[f"half_plane_loop_minus_{row.reference}_{row.measure}"] = {
+            "difference": row.difference, "ci_low": row.ci_low, "ci_high": row.ci_high,
+            "p_corrected": row.p_corrected, "n": row.n_other,
         }
     return summary

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from bsd.analysis.hypotheses import correct_p_values
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
@@ -163,10 +164,13 @@ def test_differences_are_paired_by_stimulus(completed):
     quality = study.frames["quality"]
     last = quality[(quality["cycle"] == 3) & (quality["cue"] == "left")]
     means = last.groupby("condition")["r"].mean()
-    row = differences.query("cue == 'left' and measure == 'r' and against == 'cut'").iloc[0]
+    row = differences.query("cue == 'left' and measure == 'r' and reference == 'cut'").iloc[0]
     assert row["difference"] == pytest.approx(means["loop"] - means["cut"])
     planes = differences[differences["cue"] == "half-planes"]
-    assert (planes["n"] == 6).all()  # stimuli, each under four masks
+    assert (planes["n_other"] == 6).all()  # stimuli, each under four masks
+    family = differences[(differences["measure"] == "r") & (differences["reference"] == "cut")]
+    expected = correct_p_values(family.drop(columns=["p_corrected", "correction"]))
+    assert family["p_corrected"].tolist() == expected["p_corrected"].tolist()
 
 
 def test_imagery_drives_both_pathways_both_times(imagined):
@@ -189,6 +193,8 @@ def test_blends_go_from_the_first_to_the_second(ambiguous, dataset):
     assert np.allclose(shares, 1)
     ends = curves[(curves["what"] == "perceived") & curves["blend"].isin([0, 1])]
     assert set(ends["first"] + ends["second"]) <= {1.0}
+    concepts = ambiguous.frames["fits"].query("what == 'recalled' and of == 'concepts'")
+    assert len(concepts) == 1 and concepts["n_levels"].between(4, 11).all()
     times = blends.loc[blends["phase"] == "stimuli", "decision_ms"].dropna()
     assert len(times) and times.between(1, 10).all()
 
