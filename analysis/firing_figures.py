@@ -1,12 +1,18 @@
-"""Figures of firing statistics and of comparisons, in the style of `bsd.analysis.figures`."""
+"""Figures of firing statistics and of comparisons, in the style of the report."""
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from bsd.analysis.figures import PATHWAY_COLORS, _axes, _styled
 from bsd.analysis.frames import population_order, require_columns
+from bsd.analysis.style import (
+    PATHWAY_COLORS,
+    new_axes,
+    population_rows,
+    rows_with_grid,
+    styled,
+)
 
 _LABELS = {
     "rate_hz": "rate of a train (Hz)",
@@ -28,10 +34,11 @@ _LABELS = {
 }
 # What a Poisson process, or an independent pair, would have.
 _POISSON = {"cv": 1.0, "cv2": 1.0, "lv": 1.0, "fano": 1.0, "correlation": 0.0, "noise": 0.0}
+_PLURALS = {"stimulus": "stimuli"}
 _LINES = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
 
 
-@_styled
+@styled
 def plot_distribution(frame, statistic, ax=None):
     """Distribution of a statistic over the trains, cells or pairs of each population.
 
@@ -63,7 +70,7 @@ def plot_distribution(frame, statistic, ax=None):
             "enough spikes"
         )
     order = population_order(frame["population"])
-    ax = _axes(ax, 0.9 + 0.36 * len(order))
+    ax = new_axes(ax, 0.9 + 0.36 * len(order))
     by_population = frame.groupby("population", observed=True)
     for row, name in enumerate(order):
         part = by_population.get_group(name)
@@ -80,19 +87,12 @@ def plot_distribution(frame, statistic, ax=None):
         )
     if statistic in _POISSON:
         ax.axvline(_POISSON[statistic], color="#111111", lw=1.1, ls=":", zorder=1)
-    ax.set_yticks(range(len(order)), order)
-    pathway = by_population["pathway"].first()
-    for label, name in zip(ax.get_yticklabels(), order, strict=True):
-        label.set_color(PATHWAY_COLORS.get(pathway[name], "#333333"))
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
-    ax.set_axisbelow(True)
-    ax.set(xlabel=_LABELS.get(statistic, statistic), ylabel="population")
+    population_rows(ax, order, by_population["pathway"].first())
+    ax.set_xlabel(_LABELS.get(statistic, statistic))
     return ax
 
 
-@_styled
+@styled
 def plot_psth(psth, ax=None):
     """Mean rate of each population over the trial, with its standard error over trials.
 
@@ -117,7 +117,7 @@ def plot_psth(psth, ax=None):
     require_columns(psth, columns, "psth")
     if "phase" in psth and psth["phase"].nunique() > 1:
         raise ValueError("select one phase of the histogram: they would lie on each other")
-    ax = _axes(ax, 3.4)
+    ax = new_axes(ax, 3.4)
     half = psth["bin_ms"].iloc[0] / 2
     handles = []
     for name in population_order(psth["population"]):
@@ -145,7 +145,7 @@ def plot_psth(psth, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     """Mean rate of the cells of a population for each concept, cells sorted by their preference.
 
@@ -186,7 +186,7 @@ def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     best = values.argmax(axis=1)
     # By preferred concept, within it the most selective cell first.
     order = np.lexsort([-values.max(axis=1) / values.mean(axis=1), best])
-    ax = _axes(ax, 4.0)
+    ax = new_axes(ax, 4.0)
     sns.heatmap(
         pd.DataFrame(values[order], columns=fired.columns), cmap="Blues", vmin=0, ax=ax,
         cbar_kws={"label": "mean rate (Hz)", "shrink": 0.8}, yticklabels=False, xticklabels=True,
@@ -200,7 +200,7 @@ def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_correlation_matrix(pairs, population, statistic="correlation", replica=None, ax=None):
     """Correlation of all pairs of cells of a population as a matrix.
 
@@ -244,7 +244,7 @@ def plot_correlation_matrix(pairs, population, statistic="correlation", replica=
     matrix = matrix[np.ix_(kept, kept)]
     # The 99th percentile: one pair should not make the rest pale.
     most = max(np.nanquantile(np.abs(matrix), 0.99), 1e-3)
-    ax = _axes(ax, 4.4)
+    ax = new_axes(ax, 4.4)
     sns.heatmap(
         matrix, cmap="PuOr_r", vmin=-most, vmax=most, square=True, ax=ax, xticklabels=False,
         yticklabels=False,
@@ -256,7 +256,7 @@ def plot_correlation_matrix(pairs, population, statistic="correlation", replica=
     return ax
 
 
-@_styled
+@styled
 def plot_comparisons(comparisons, label=None, ax=None):
     """Differences between two conditions with their confidence intervals.
 
@@ -283,7 +283,7 @@ def plot_comparisons(comparisons, label=None, ax=None):
     columns = ["difference", "ci_low", "ci_high", "confidence", "p_value", "n_reference",
                "n_other", "unit", "paired", "reference", "other", label]
     require_columns(comparisons, columns, "comparisons")
-    ax = _axes(ax, 1.1 + 0.4 * len(comparisons))
+    ax = new_axes(ax, 1.1 + 0.4 * len(comparisons))
     p_column = "p_corrected" if "p_corrected" in comparisons else "p_value"
     ax.axvline(0, color="#6B6B6B", lw=0.9, ls=":")
     for row, (_, one) in enumerate(comparisons.iterrows()):
@@ -294,17 +294,15 @@ def plot_comparisons(comparisons, label=None, ax=None):
             one["difference"], row, "o", ms=6, color="#0072B2", mfc="#0072B2" if clear else "white"
         )
         n = str(one["n_other"]) if one["paired"] else f"{one['n_reference']} and {one['n_other']}"
-        p = one[p_column]
+        p, units = one[p_column], _PLURALS.get(one["unit"], f"{one['unit']}s")
         ax.annotate(
-            f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {n} {one['unit']}s",
+            f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {n} {units}",
             (1, row), xycoords=("axes fraction", "data"), xytext=(6, 0),
             textcoords="offset points", va="center", fontsize=8, color="#444444",
         )
     ax.set_yticks(range(len(comparisons)), [str(text) for text in comparisons[label]])
     ax.set_ylim(len(comparisons) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
-    ax.set_axisbelow(True)
+    rows_with_grid(ax)
     pairs = comparisons[["reference", "other"]].drop_duplicates()
     sides = f"{pairs['other'].iloc[0]} less {pairs['reference'].iloc[0]}"
     level = f"{100 * comparisons['confidence'].iloc[0]:g} % interval"

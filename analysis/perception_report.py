@@ -91,7 +91,9 @@ def _recall(frames, summary):
             f"{summary['ssim_class_mean']:.2f} and {summary['ssim_nearest']:.2f}): what is "
             "recalled is a prototype."
         ),
-        "draw": lambda f: figures.plot_recalled_images(images, _image_shape(images), figure=f),
+        "draw": lambda f: figures.plot_recalled_images(
+            images, _image_shape(images), ax=f.subplots()
+        ),
     }
     yield {
         "name": "recall_noise",
@@ -101,7 +103,7 @@ def _recall(frames, summary):
             "chance), and their correlation with the class mean and with the nearest training "
             "image (mean and SD), when more and more spikes of the concept afferents are lost."
         ),
-        "draw": lambda f: figures.plot_recall_noise(quality, figure=f),
+        "draw": lambda f: figures.plot_recall_noise(quality, ax=f.subplots()),
     }
 
 
@@ -147,7 +149,7 @@ def _completion(frames, summary):
             "reaches perception only in the trial's last steps. "
             + _balance(frames["differences"])
         ),
-        "draw": lambda f: figures.plot_completion(quality, "correct", figure=f),
+        "draw": lambda f: figures.plot_completion(quality, "correct", ax=f.subplots()),
         "table": _differences(frames["differences"]),
     }
     more = summary["r_hidden_recalled_half_plane"] > summary["r_hidden_prototype_half_plane"]
@@ -170,7 +172,7 @@ def _completion(frames, summary):
                 else "completes by the prototype of what it perceives, no more."
             )
         ),
-        "draw": lambda f: figures.plot_completion(quality, "r", figure=f),
+        "draw": lambda f: figures.plot_completion(quality, "r", ax=f.subplots()),
     }
     for cue, what in (("left", "the left side"), ("random", "random half of the pixels")):
         yield {
@@ -182,7 +184,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, _image_shape(images), cue, figure=f
+                images, _image_shape(images), cue, ax=f.subplots()
             ),
         }
 
@@ -241,7 +243,7 @@ def _imagery(frames, summary):
             "last one output cells with concept afferents, whose patterns do not overlap by "
             "design."
         ),
-        "draw": lambda f: figures.plot_imagery(frames["overlap"], similarity, figure=f),
+        "draw": lambda f: figures.plot_imagery(frames["overlap"], similarity, ax=f.subplots()),
         "table": similarity.assign(
             rho=similarity["rho"].map("{:.2f}".format), p=similarity["p"].map("{:.4f}".format)
         ).rename(columns={"rho": "ρ"}).replace("nan", "–"),
@@ -253,7 +255,7 @@ def _imagery(frames, summary):
             "Dissimilarity (1 − Pearson's r of mean spike counts) of all pairs of concepts, in "
             "type-1 cells while perceiving and in type-2 cells while imagining."
         ),
-        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], figure=f),
+        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], ax=f.subplots()),
     }
 
 
@@ -275,7 +277,7 @@ def _ambiguity(frames, summary):
             "and of blended concepts. 95 % intervals."
         ),
         "draw": lambda f: figures.plot_ambiguity(
-            frames["blends"], frames["psychometric"], figure=f
+            frames["blends"], frames["psychometric"], ax=f.subplots()
         ),
     }
 
@@ -317,7 +319,7 @@ def _lesions(frames, summary):
         "name": "lesions",
         "title": "Lesions and manipulations",
         "caption": caption,
-        "draw": lambda f: figures.plot_lesions(lesions, figure=f),
+        "draw": lambda f: figures.plot_lesions(lesions, ax=f.subplots()),
         "table": table.rename(columns=lambda name: name.replace("_", " ")),
     }
 
@@ -339,5 +341,5 @@ def _dynamics(frames, summary):
         "name": "dynamics",
         "title": "Learning dynamics",
         "caption": caption,
-        "draw": lambda f: figures.plot_dynamics(frames["dynamics"], figure=f),
+        "draw": lambda f: figures.plot_dynamics(frames["dynamics"], ax=f.subplots()),
     }

@@ -16,6 +16,7 @@ import yaml
 
 from bsd.analysis import figures, firing, measures, perception_report
 from bsd.analysis.frames import require_columns
+from bsd.analysis.style import STYLE, FittedFigure
 
 DPI = 130
 TEMPLATE = "report.html.j2"
@@ -250,8 +251,8 @@ def _draw(folder, sections):
     drawn = []
     for section in sections:
         path = folder / "figures" / f"{section.name}.png"
-        with mpl.rc_context(figures.STYLE):
-            figure = figures.FittedFigure()
+        with mpl.rc_context(STYLE):
+            figure = FittedFigure()
             section.draw(figure)
             _write(path, lambda figure=figure, path=path: figure.savefig(path, dpi=DPI))
         drawn.append((section, path))
@@ -452,7 +453,7 @@ def _recall(results):
     return Section(
         "recall", "Recall: what each concept brings to mind", caption,
         lambda figure: figures.plot_recall(
-            recalled, class_mean, results.recall["image_shape"], figure=figure
+            recalled, class_mean, results.recall["image_shape"], ax=figure.subplots()
         ),
     )
 
@@ -498,7 +499,9 @@ def _alignment(results):
     table = pd.DataFrame(table).fillna("–").rename_axis("layer").reset_index()
     return Section(
         "alignment", "Alignment of the two pathways", " ".join(caption),
-        lambda figure: figures.plot_alignment(alignment, angles, trials, figure=figure),
+        lambda figure: figures.plot_alignment(
+            alignment, angles, trials, ax=figure.subplots()
+        ),
         table,
     )
 
@@ -562,7 +565,7 @@ def _voltages(results):
         "voltages", "A pair of cells from inside", caption,
         lambda figure: figures.plot_voltages(
             voltages, trial, layer, cell, threshold_mV=threshold, spikes=results.spikes,
-            figure=figure,
+            ax=figure.subplots(),
         ),
     )
 

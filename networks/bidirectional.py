@@ -533,7 +533,8 @@ class BidirectionalNetwork:
             model += eqs["CELL_LEARNING_SOFTMAX"]
         if self.projection == "dense":
             model += "emit : 1  # above 0 in a step with a spike\n"
-        events = {"recorded": f"{eqs['THRESHOLD']} and recording > 0"}
+        ready = " and not_refractory" if refractory else ""
+        events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
         events.update(self._learning_event)
         cells = objects.add(
             NeuronGroup(
@@ -550,10 +551,10 @@ class BidirectionalNetwork:
                 name="cells",
             )
         )
-        cells.set_event_schedule("recorded", when="thresholds", order=1)
+        # before the spike makes its cell refractory
+        cells.set_event_schedule("recorded", when="thresholds", order=-1)
         averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
         if self.projection == "dense":
-            ready = " and not_refractory" if refractory else ""
             averages += f"emit = int({eqs['THRESHOLD']}{ready})"
         cells.run_regularly(averages, when="average", name="cells_average")
         begin = eqs["READ_CONTROL"]
@@ -883,6 +884,24 @@ class BidirectionalNetwork:
         offset = np.arange(width)[:, None, None] - first  # pixel, cell, axis
         inside = (offset >= 0) & (offset < side)
         return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
+
+    def fan_out(self, population):
+        """Synapses that each cell of a population has on the basal dendrites of its target.
+
+        Returns
+        -------
+        ndarray of int, shape (size,)
+        """
+        for projection in self.layout.projections:
+            if projection.source is population:
+                return self.connectivity(projection).sum(axis=1)
+        return np.zeros(population.size, dtype=int)
+
+    @property
+    def n_synapses(self):
+        """Number of plastic synapses, those outside receptive fields left out."""
+        layout = self.layout
+        return sum(int(self.fan_out(p).sum()) for p in layout.afferents + layout.populations)
 
     def _asymmetries(self, population):
         """Cells of one concept from cautious to bold, so that their sum grades its evidence."""

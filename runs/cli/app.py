@@ -6,7 +6,6 @@ import signal
 import sys
 from pathlib import Path
 from typing import Annotated
-from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
@@ -270,6 +269,9 @@ def audit(
     results: Annotated[
         Path | None, typer.Option(help="Results folder of a run: audit its trained weights.")
     ] = None,
+    replica: Annotated[
+        int | None, typer.Option(help="Which network of a cohort, with --results.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
 ):
     """Is it biologically plausible? The paper's five criteria, checked on the Brian2 objects.
@@ -278,9 +280,13 @@ def audit(
     """
     from bsd.networks import audit as audit_network
     from bsd.runs.cli.show import render_audit
+    from bsd.runs.experiments import learned_weights
 
+    if results is None and replica is not None:
+        raise InputError(f"--replica {replica}: say of which cohort with --results.")
     network = _network(name, set_, layers)
-    found = audit_network(network, None if results is None else _trained_weights(results))
+    weights = None if results is None else learned_weights(results, replica)
+    found = audit_network(network, weights)
     render_audit(found, name, Console())
     if as_json:
         print(json.dumps({"name": name, "passed": found.passed, **found.verdicts}))
@@ -298,19 +304,6 @@ def _network(name, assignments, layers):
     height, width = map(int, data_set["shape"].split("x"))
     sizes = [height * width, *chosen.hidden, int(data_set["classes"])]
     return BidirectionalNetwork(sizes, chosen.parameters)
-
-
-def _trained_weights(folder):
-    import numpy as np
-
-    try:
-        with np.load(folder / "weights.npz") as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, BadZipFile):
-        raise InputError(
-            f"--results {folder}: no weights.npz of a finished run there, the folder of one run "
-            "is needed."
-        ) from None
 
 
 @app.command()

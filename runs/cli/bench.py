@@ -150,12 +150,13 @@ def _filled(table, columns, frame):
 
 
 def _save_speed(frame, numbers, out):
-    from bsd.analysis.figures import FittedFigure, plot_speed
+    from bsd.analysis.figures import plot_speed
+    from bsd.analysis.style import FittedFigure
 
     out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out / "speed.csv", index=False)
     (out / "speed.json").write_text(json.dumps(numbers, indent=1))
-    plot_speed(frame, FittedFigure()).savefig(out / "speed.png", dpi=150)
+    plot_speed(frame, FittedFigure().subplots()).figure.savefig(out / "speed.png", dpi=150)
 
 
 def speed_table(frame):
@@ -257,7 +258,8 @@ def learning(
 def _save_learning(curves, found, out):
     import matplotlib as mpl
 
-    from bsd.analysis.figures import STYLE, FittedFigure, plot_accuracy_curves
+    from bsd.analysis.figures import plot_accuracy_curves
+    from bsd.analysis.style import STYLE, FittedFigure
 
     out.mkdir(parents=True, exist_ok=True)
     curves.to_csv(out / "learning.csv", index=False)

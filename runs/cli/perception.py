@@ -63,26 +63,48 @@ def lesions(
 
 
 @app.command()
-def dynamics(folder: Folder, replica: Replica = None, as_json: AsJson = False):
+def statistics(
+    folder: Folder,
+    device: Device = "cpp",
+    seed: Seed = None,
+    replica: Annotated[
+        int | None, typer.Option(help="Which network of a cohort, by default all of them.")
+    ] = None,
+    as_json: AsJson = False,
+):
+    """Firing statistics of perception and imagery in long trials; energy of the run."""
+    _perform("statistics", folder, as_json, replica, every=True, device=device, seed=seed)
+
+
+@app.command()
+def dynamics(folder: Folder, as_json: AsJson = False):
     """How alignment, rates and weights went while the network learned; simulates nothing."""
-    _perform("dynamics", folder, as_json, replica)
+    from bsd.runs.experiments import perception
+
+    _write(perception.dynamics(folder), folder, as_json)
 
 
-def _perform(name, folder, as_json, replica, **options):
-    from bsd.analysis.report import write_report
+def _perform(name, folder, as_json, replica, every=False, **options):
+    """Do an experiment on one network or, with `every`, on all replicas of a cohort."""
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.experiments import open_run, perception
+    from bsd.runs.experiments import open_cohort, open_run, perception
 
-    if (options.get("seed") or 0) < 0:
+    if (options["seed"] or 0) < 0:
         raise InputError(f"--seed {options['seed']}: give a whole number that is not negative.")
-    trained = open_run(folder, replica)
-    command = shlex.join(["bsd", *sys.argv[1:]])
+    all_of_them = every and replica is None
+    trained = open_cohort(folder) if all_of_them else open_run(folder, replica)
     with RunProgress(console) as progress:
-        if options:
-            options["progress"] = lambda *event: progress.update("all", *event, "")
+        options["progress"] = lambda *event: progress.update("all", *event, "")
         study = getattr(perception, name)(trained, **options)
+    _write(study, folder, as_json)
+
+
+def _write(study, folder, as_json):
+    from bsd.analysis.report import write_report
+    from bsd.runs.experiments import perception
+
     console.print("drawing figures, writing the report")
-    summary = perception.save(trained, study, command)
+    summary = perception.save(folder, study, shlex.join(["bsd", *sys.argv[1:]]))
     try:
         report = write_report(folder)
     except ValueError as error:

@@ -24,7 +24,8 @@ class Recording:
         in trials without a concept, without a drive of the forward network, or, with
         ``cell.g_apical`` above 0, with a drive of the output cells' apical dendrites.
     counts : DataFrame
-        Spikes per trial and population.
+        Spikes per trial and population; ``synapses`` of its projection, and the
+        ``synaptic_events`` there (each spike times the synapses of its cell).
     evidence : DataFrame
         Output spikes for each concept in trials with a drive of the forward network: those of all
         output cells, each weighted with its share in the concept's encoding.
@@ -145,6 +146,7 @@ def _counts(network, table, outputs):
     frames = []
     for population, counts in _populations(network, outputs):
         spikes = counts.sum(axis=1).astype(np.int64)
+        fan_out = network.fan_out(population)
         frames.append(
             pd.DataFrame(
                 {
@@ -153,6 +155,8 @@ def _counts(network, table, outputs):
                     "n_cells": population.size,
                     "spikes": spikes,
                     "rate_hz": spikes / (population.size * duration),
+                    "synapses": fan_out.sum(),
+                    "synaptic_events": (counts @ fan_out).astype(np.int64),
                 }
             )
         )

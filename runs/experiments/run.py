@@ -213,7 +213,7 @@ def run_experiment(
         "fold": fold,
         "epochs": experiment.epochs,
         "layers": list(network.layout.layers),
-        "synapses": network.layout.n_synapses,
+        "synapses": network.n_synapses,
         "device": simulation.simulator.device,
         "out": str(folder.path),
     }
@@ -283,7 +283,7 @@ def _frames(network, simulation, recording, last_epoch):
 def _compact(counts):
     for name in ("population", "pathway"):
         counts[name] = counts[name].astype("category")
-    for name in ("replica", "layer", "n_cells", "spikes"):
+    for name in ("replica", "layer", "n_cells", "spikes", "synapses", "synaptic_events"):
         counts[name] = counts[name].astype(np.int32)
     counts["rate_hz"] = counts["rate_hz"].astype(np.float32)
     return counts

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -14,7 +15,7 @@ from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
 from bsd.runs.literals import parse_literal
 
-__all__ = ["TrainedNetwork", "open_run"]
+__all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class TrainedNetwork:
     weights : dict of str to ndarray
         ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
     seed : int
+    replica : int
+        Number in its cohort, 0 for a network alone.
     """
 
     folder: Path
@@ -40,8 +43,12 @@ class TrainedNetwork:
     dataset: DataSet
     weights: dict
     seed: int
+    replica: int = 0
 
-    def simulation(self, device="cpp", *, parameters=None, values=None, seed=None, progress=None):
+    def simulation(
+        self, device="cpp", *, parameters=None, values=None, capacity=None, seed=None,
+        progress=None,
+    ):
         """A simulation that starts from the learned weights.
 
         Parameters
@@ -52,20 +59,22 @@ class TrainedNetwork:
             Others than those of the run, for example with ``cell.g_apical`` changed.
         values : dict of str to array, optional
             Constants of single cells, see `BidirectionalNetwork`.
+        capacity : int, optional
+            Trials of a chunk.
         seed : int, optional
             Of spike phases and stimulus transforms; that of the run by default.
         progress : callable, optional
             See `Simulation`.
         """
         network = self.network
-        if parameters is not None or values is not None:
+        if not (parameters is values is capacity is None):
             network = BidirectionalNetwork(
                 [*network.layout.layers[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
                 values=values,
                 projection=network.projection,
                 precision=network.precision,
-                capacity=network.capacity,
+                capacity=network.capacity if capacity is None else capacity,
             )
         seed = self.seed if seed is None else seed
         simulation = Simulation(network, self.dataset, device, seed, progress)
@@ -93,26 +102,8 @@ def open_run(folder, replica=None):
         If it is no results folder of a finished run, or its files do not fit together.
     """
     folder = Path(folder)
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        cohort = isinstance(config["seed"], list)
-        n_replicas = len(config["seed"]) if cohort else 1
-        if replica not in range(n_replicas) and (cohort or replica is not None):
-            raise InputError(
-                f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
-                "(--replica; open_run(folder, replica))."
-            )
-        name = f"weights-{replica}.npz" if cohort else "weights.npz"
-        with np.load(folder / name, allow_pickle=False) as arrays:
-            weights = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
-        several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
-        raise InputError(
-            f"{folder} is no results folder of a finished run ({error}): give the folder that "
-            f"`bsd run` wrote{several}."
-        ) from None
+    config, metrics, weights = _read(folder, replica)
+    cohort = isinstance(config["seed"], list)
     texts = {
         key: text[replica] if isinstance(text, list) else text
         for key, text in config["parameters"].items()
@@ -126,7 +117,9 @@ def open_run(folder, replica=None):
     folds = config.get("folds", 1)
     dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
-    trained = TrainedNetwork(folder, config, metrics, network, dataset, weights, seed)
+    trained = TrainedNetwork(
+        folder, config, metrics, network, dataset, weights, seed, replica or 0
+    )
     for projection in network.layout.projections:
         if np.shape(weights.get(projection.name)) != projection.shape:
             raise InputError(
@@ -134,3 +127,75 @@ def open_run(folder, replica=None):
                 "folder holds files of different runs."
             )
     return trained
+
+
+def open_cohort(folder):
+    """Open every network of a results folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        What a finished run wrote (its ``--out``).
+
+    Returns
+    -------
+    list of TrainedNetwork
+        The replicas of a cohort, or the one network of another run.
+
+    Raises
+    ------
+    InputError
+        If it is no results folder of a finished run, or its files do not fit together.
+    """
+    folder = Path(folder)
+    if not (folder / "weights-0.npz").is_file():
+        return [open_run(folder)]
+    first = open_run(folder, 0)
+    return [first, *(open_run(folder, replica) for replica in range(1, len(first.config["seed"])))]
+
+
+def learned_weights(folder, replica=None):
+    """Weights that a run learned.
+
+    Parameters
+    ----------
+    folder : path-like
+        What a finished run wrote (its ``--out``).
+    replica : int, optional
+        Which one of a cohort; has to be said there.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
+
+    Raises
+    ------
+    InputError
+        If it is no results folder of a finished run.
+    """
+    return _read(Path(folder), replica)[2]
+
+
+def _read(folder, replica):
+    """Configuration, metrics and weights of a run."""
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        metrics = json.loads((folder / "metrics.json").read_text())
+        cohort = isinstance(config["seed"], list)
+        n_replicas = len(config["seed"]) if cohort else 1
+        if replica not in range(n_replicas) and (cohort or replica is not None):
+            raise InputError(
+                f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
+                "(--replica; open_run(folder, replica))."
+            )
+        name = f"weights-{replica}.npz" if cohort else "weights.npz"
+        with np.load(folder / name, allow_pickle=False) as arrays:
+            return config, metrics, {key: arrays[key] for key in arrays.files}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, BadZipFile) as error:
+        runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+        several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
+        raise InputError(
+            f"{folder} is no results folder of a finished run ({error}): give the folder that "
+            f"`bsd run` wrote{several}."
+        ) from None

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis.figures import FittedFigure, plot_accuracy_curves
+from bsd.analysis.figures import plot_accuracy_curves
+from bsd.analysis.style import FittedFigure
 from bsd.runs.bench import learning, torch_process
 from bsd.runs.experiments import experiment
 

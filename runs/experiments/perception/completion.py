@@ -253,12 +253,11 @@ def _differences(quality):
         for other in ("cut", "filled"):
             rows = []
             for (cue, level), own in groups:
-                by_trial = own.pivot(index=["cue", "draw"], columns="condition", values=measure)
-                pairs = by_trial[[other, "loop"]].astype(float).dropna().groupby("draw").mean()
-                if len(pairs) > 1:
-                    long = pairs.melt(ignore_index=False, value_name=measure).reset_index()
+                own = own[own[measure].notna() & own["condition"].isin([other, "loop"])]
+                pairs = own.groupby(["stimulus", "cue"]).size() == 2
+                if pairs[pairs].groupby("stimulus").size().size > 1:
                     row = compare(
-                        long, "condition", measure, unit="trial", paired_by="draw",
+                        own, "condition", measure, unit="stimulus", paired_by="cue",
                         levels=(other, "loop"),
                     )
                     rows.append(row.assign(cue=cue, level=level))

@@ -3,7 +3,6 @@
 import importlib
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -242,7 +241,7 @@ def test_blocked_apical_dendrites_teach_nothing(trained):
 
 
 def test_dynamics_come_from_the_frames_of_the_run(trained):
-    frame = perception.dynamics(trained).frames["dynamics"]
+    frame = perception.dynamics(trained.folder).frames["dynamics"]
     assert {"angle_deg", "cosine", "hamming", "kappa", "rate_hz", "weight_q50"} <= set(
         frame["quantity"]
     )
@@ -252,21 +251,41 @@ def test_dynamics_come_from_the_frames_of_the_run(trained):
     assert last["value"] == pytest.approx(angles[angles["layer"] == 1]["angle_deg"].iloc[-1])
 
 
+def test_dynamics_of_a_cohort_keep_its_replicas(trained, tmp_path):
+    kept = shutil.copytree(trained.folder, tmp_path / "run")
+    for name in ("trials", "counts", "alignment", "weight_alignment", "cosines",
+                 "weight_distribution"):
+        one = pd.read_parquet(kept / f"{name}.parquet")
+        other = one.assign(replica=1)
+        if name == "weight_alignment":
+            other["angle_deg"] = 7.0
+        pd.concat([one, other]).to_parquet(kept / f"{name}.parquet")
+    study, alone = perception.dynamics(kept), perception.dynamics(trained.folder)
+    first, second = (own for _, own in study.frames["dynamics"].groupby("replica"))
+    pd.testing.assert_frame_equal(
+        first.reset_index(drop=True), alone.frames["dynamics"], check_dtype=False
+    )
+    angles = second.query("quantity == 'angle_deg'")["value"]
+    assert len(angles) and (angles == 7).all()
+    last = alone.summary["angle_deg"]["1"][1]
+    assert study.summary["angle_deg"]["1"][1] == pytest.approx((last + 7) / 2)
+
+
 def test_dynamics_name_the_file_that_is_missing(trained, tmp_path):
     kept = shutil.copytree(trained.folder, tmp_path / "run")
     (kept / "cosines.parquet").unlink()
     with pytest.raises(InputError, match="cosines.parquet cannot be read"):
-        perception.dynamics(replace(trained, folder=kept))
+        perception.dynamics(kept)
 
 
 def test_report_shows_every_experiment(
     trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned
 ):
-    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
-    studies = [recalled, completed[0], imagined, ambiguous, lesioned, perception.dynamics(own)]
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    studies = [recalled, completed[0], imagined, ambiguous, lesioned, perception.dynamics(folder)]
     for study in studies:
-        summary = perception.save(own, study, f"bsd {study.name} run")
-        written = own.folder / "experiments" / study.name
+        summary = perception.save(folder, study, f"bsd {study.name} run")
+        written = folder / "experiments" / study.name
         assert json.loads((written / "summary.json").read_text()) == json.loads(
             json.dumps(summary, default=float)
         )
@@ -274,10 +293,10 @@ def test_report_shows_every_experiment(
             pd.testing.assert_frame_equal(
                 pd.read_parquet(written / f"{name}.parquet"), frame, check_dtype=False
             )
-    html = write_report(own.folder).read_text()
+    html = write_report(folder).read_text()
     for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"):
         assert f"bsd {name} run" in html
-    figures = {path.stem for path in (own.folder / "figures").iterdir()}
+    figures = {path.stem for path in (folder / "figures").iterdir()}
     expected = {
         "recall_instances", "recall_noise", "completion_accuracy", "completion_correlation",
         "completion_images_left", "completion_images_random", "imagery", "imagery_geometry",
@@ -285,18 +304,18 @@ def test_report_shows_every_experiment(
     }
     assert expected <= figures
     for name in expected:
-        assert imread(own.folder / "figures" / f"{name}.png")[..., :3].std() > 0.02, name
+        assert imread(folder / "figures" / f"{name}.png")[..., :3].std() > 0.02, name
 
 
 def test_a_broken_experiment_is_named(trained, tmp_path, recalled):
-    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
-    perception.save(own, recalled)
-    (own.folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    perception.save(folder, recalled)
+    (folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
     with pytest.raises(ValueError, match="quality.parquet cannot be read"):
-        write_report(own.folder)
+        write_report(folder)
 
 
 def test_results_that_cannot_be_written_are_refused(trained, tmp_path, recalled):
     (tmp_path / "experiments").write_text("in the way")
     with pytest.raises(InputError, match="make the results folder writable"):
-        perception.save(replace(trained, folder=tmp_path), recalled)
+        perception.save(tmp_path, recalled)
