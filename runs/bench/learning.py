@@ -1,6 +1,7 @@
 """How well the streaming rule learns, beside other rules on the same network and data."""
 
 import dataclasses
+import json
 import os
 import tempfile
 import threading
@@ -10,12 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bsd.equations import InputError
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.run import build_network, load_data
+from bsd.runs.literals import format_value
 from bsd.runs.trials import join_tables, test_trials, training_trials
 
-__all__ = ["BASELINES", "GRID", "OWN", "measure_learning", "summarise_learning"]
+__all__ = [
+    "BASELINES",
+    "GRID",
+    "OWN",
+    "comparison",
+    "finished_curves",
+    "measure_learning",
+    "summarise_learning",
+]
 
 #: The streaming rule: method and what differs in its parameters.
 OWN = {
@@ -30,7 +41,49 @@ VALIDATION = 1 / 6
 TARGET = 0.95
 
 
-def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, progress=None):
+def comparison(experiment, n_train):
+    """What makes the curves of two calls of `measure_learning` comparable, as plain values."""
+    return {
+        "experiment": experiment.name,
+        "data": experiment.data,
+        "hidden": list(experiment.hidden),
+        "epochs": experiment.epochs,
+        "shift": experiment.shift,
+        "train": n_train,
+        "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
+    }
+
+
+def finished_curves(folder, settings):
+    """Curves that an earlier call left in a folder, so that it goes on where it stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``learning.csv`` and ``settings.json``, or without, or not there yet.
+    settings : dict
+        Of `comparison`.
+
+    Returns
+    -------
+    DataFrame or None
+
+    Raises
+    ------
+    InputError
+        If the folder holds another comparison.
+    """
+    curves, known = folder / "learning.csv", folder / "settings.json"
+    if not curves.exists():
+        return None
+    if not known.exists() or json.loads(known.read_text()) != settings:
+        raise InputError(f"{folder} holds another comparison: choose a new folder with --out.")
+    return pd.read_csv(curves)
+
+
+def measure_learning(
+    experiment, seeds, *, torch_python=None, n_train=None, finished=None, save=None, progress=None
+):
     """Train the streaming rule and the baselines, as many at a time as there are cores.
 
     Layers, time steps, encoding, stimulus shifts and epochs are those of the experiment for all.
@@ -46,6 +99,10 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         Without it, the baselines are left out.
     n_train : int, optional
         Use so many training stimuli, chosen at random.
+    finished : DataFrame, optional
+        Curves of the same comparison that are there already; what they hold is not run again.
+    save : callable, optional
+        ``save(curves)`` with all curves so far, each time a method has finished with a seed.
     progress : callable, optional
         ``progress(run, stage, done, total, text)``.
 
@@ -56,6 +113,8 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         and learning_rate (baselines).
     """
     lock, stopped = threading.Lock(), threading.Event()
+    frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
+    done = {(f["method"].iloc[0], f["seed"].iloc[0]): f for f in frames}
 
     def report(*event):
         if stopped.is_set():
@@ -63,6 +122,12 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         with lock:
             if progress:
                 progress(*event)
+
+    def keep(frame):
+        with lock:
+            frames.append(frame)
+            if save:
+                save(_ordered(frames))
 
     dataset = _shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
@@ -79,28 +144,41 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
             "shift": experiment.shift,
         }
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            jobs = {}
+            jobs = []
             for method in BASELINES if torch_python else ():
-                jobs[method] = pool.submit(
-                    _baseline, torch_python, {**request, "method": method}, dataset, seeds,
-                    report,
-                )
+                missing = [seed for seed in seeds if (method, seed) not in done]
+                known = [f for (name, _), f in done.items() if name == method]
+                rate = known[0]["learning_rate"].iloc[0] if known else None
+                if missing:
+                    jobs.append(pool.submit(
+                        _baseline, torch_python, {**request, "method": method}, dataset, missing,
+                        rate, seeds[0], keep, report,
+                    ))
             for method, changes in OWN.items():
                 changed = experiment.changed(assignments=changes)
                 for seed in seeds:
-                    jobs[method, seed] = pool.submit(
-                        _streaming, method, changed, dataset, seed, report
-                    )
+                    if (method, seed) not in done:
+                        jobs.append(pool.submit(
+                            _streaming, method, changed, dataset, seed, keep, report
+                        ))
             try:
-                frames = [job.result() for job in jobs.values()]
+                for job in jobs:
+                    job.result()
             except BaseException:
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    curves = pd.concat(frames, ignore_index=True)
+    return _ordered(frames)
+
+
+def _ordered(frames):
+    """One frame, methods in the order of the table, seeds in theirs."""
     order = [*OWN, *BASELINES]
+    curves = pd.concat(frames, ignore_index=True)
     return curves.sort_values(
-        "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+        ["method", "seed", "epoch"],
+        key=lambda column: column.map(order.index) if column.name == "method" else column,
+        ignore_index=True,
     )
 
 
@@ -112,7 +190,7 @@ def _shuffled(dataset, n_train):
     )
 
 
-def _streaming(method, experiment, dataset, seed, report):
+def _streaming(method, experiment, dataset, seed, keep, report):
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
     tables = []
     for table in training_trials(
@@ -128,14 +206,16 @@ def _streaming(method, experiment, dataset, seed, report):
         report(f"{method}, seed {seed}", "run", done, len(table), "")
     right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
     right = right.groupby(["epoch", "phase"])["correct"].mean().unstack()
-    return _curve(method, seed, dataset, right["test"], right["train"])
+    keep(_curve(method, seed, dataset, right["test"], right["train"]))
 
 
-def _baseline(python, request, dataset, seeds, report):
+def _baseline(python, request, dataset, seeds, rate, search_seed, keep, report):
+    """Train one method with each seed; without a `rate`, look for the best one first."""
     method = request["method"]
     epochs = request["epochs"]
     per_epoch = len(dataset.x_train)
-    total, done = epochs * (len(GRID) + len(seeds)) * per_epoch, 0
+    n_runs = len(seeds) + (len(GRID) if rate is None else 0)
+    total, done = epochs * n_runs * per_epoch, 0
 
     def count(progress):
         nonlocal done
@@ -143,19 +223,15 @@ def _baseline(python, request, dataset, seeds, report):
         report(method, "run", done, total, f"{100 * progress['accuracy']:.1f} % right")
 
     with TorchProcess(python) as torch:
-        validation = max(1, round(VALIDATION * len(dataset.x_train)))
-        search = {"task": "search", "grid": GRID, "validation": validation, "seed": seeds[0]}
-        rate = torch.ask({**request, **search}, count)["learning_rate"]
-        curves = []
+        if rate is None:
+            validation = max(1, round(VALIDATION * len(dataset.x_train)))
+            search = {"task": "search", "grid": GRID, "validation": validation, "seed": search_seed}
+            rate = torch.ask({**request, **search}, count)["learning_rate"]
         for seed in seeds:
             wanted = {"task": "train", "learning_rate": rate, "seed": seed}
             result = torch.ask({**request, **wanted}, count)
-            curves.append(
-                _curve(
-                    method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate
-                )
-            )
-    return pd.concat(curves, ignore_index=True)
+            test, train = result["test_accuracy"], result["train_accuracy"]
+            keep(_curve(method, seed, dataset, test, train, rate))
 
 
 def _curve(method, seed, dataset, test, train, learning_rate=None):

@@ -229,9 +229,18 @@ def learning(
     out: Out = None,
     as_json: Json = False,
 ):
-    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
-    from bsd.runs.bench.learning import measure_learning, summarise_learning
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.runs.bench.learning import (
+        comparison,
+        finished_curves,
+        measure_learning,
+        summarise_learning,
+    )
     from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.engine.store import write_json
     from bsd.runs.experiments import experiment
 
     chosen = experiment(data).changed(
@@ -241,11 +250,16 @@ def learning(
     numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
-    out = out or Path("results") / "bench-learning"
+    out = out or Path("results") / f"bench-learning-{chosen.name}"
+    settings = comparison(chosen, train)
+    finished = finished_curves(out, settings)
     python = _torch_python()
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "settings.json", settings)
     with RunProgress(console) as progress:
         curves = measure_learning(
-            chosen, numbers, torch_python=python, n_train=train, progress=progress.update
+            chosen, numbers, torch_python=python, n_train=train, finished=finished,
+            save=lambda curves: _save_curves(curves, out), progress=progress.update,
         )
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
@@ -255,14 +269,18 @@ def learning(
         print(json.dumps(found))
 
 
+def _save_curves(curves, out):
+    from bsd.runs.engine.store import write_atomically
+
+    write_atomically(out / "learning.csv", lambda file: curves.to_csv(file, index=False))
+
+
 def _save_learning(curves, found, out):
     import matplotlib as mpl
 
     from bsd.analysis.figures import plot_accuracy_curves
     from bsd.analysis.style import STYLE, FittedFigure
 
-    out.mkdir(parents=True, exist_ok=True)
-    curves.to_csv(out / "learning.csv", index=False)
     (out / "learning.json").write_text(json.dumps(found, indent=1))
     figure = FittedFigure()
     with mpl.rc_context(STYLE):
