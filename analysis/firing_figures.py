@@ -9,13 +9,14 @@ from bsd.analysis.frames import population_order, require_columns
 from bsd.analysis.style import (
     PATHWAY_COLORS,
     new_axes,
+    panels_in,
     population_rows,
     rows_with_grid,
     styled,
 )
 
 _LABELS = {
-    "rate_hz": "rate of a train (Hz)",
+    "rate_hz": "rate (Hz)",
     "latency_ms": "time of the first spike (ms)",
     "isi_ms": "interspike interval (ms)",
     "cv": "CV of the intervals",
@@ -89,6 +90,86 @@ def plot_distribution(frame, statistic, ax=None):
         ax.axvline(_POISSON[statistic], color="#111111", lw=1.1, ls=":", zorder=1)
     population_rows(ax, order, by_population["pathway"].first())
     ax.set_xlabel(_LABELS.get(statistic, statistic))
+    return ax
+
+
+@styled
+def plot_statistics(frame, statistics, ax=None):
+    """`plot_distribution` of several statistics, a panel each.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        ``population, pathway`` and the statistics.
+    statistics : sequence of str
+        Columns to show; those without a defined value are left out.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no value is defined.
+    """
+    require_columns(frame, ["population", "pathway", *statistics], "frame")
+    shown = [name for name in statistics if frame[name].notna().any()]
+    if not shown:
+        raise ValueError(f"no value of {', '.join(statistics)} is defined: nothing to show")
+    n_rows = -(-len(shown) // 2)
+    height = n_rows * (0.75 + 0.24 * frame["population"].nunique())
+    ax, panels = panels_in(ax, height, n_rows, 2)
+    for panel, name in zip(panels.flat, shown, strict=False):
+        plot_distribution(frame, name, ax=panel)
+        panel.set_ylabel("")
+    for panel in panels.flat[len(shown):]:
+        panel.remove()
+    new_axes(ax, height)  # the panels took the height that suits them alone
+    return ax
+
+
+@styled
+def plot_energy(energy, ax=None):
+    """Energy per trial of spikes and of a network without them, by phase and pathway.
+
+    Parameters
+    ----------
+    energy : pandas.DataFrame
+        ``phase, pathway, energy_nJ, dense_energy_nJ``, as from
+        `bsd.analysis.energy.energy_per_trial`, of one or several trials and replicas, which are
+        averaged. Pathways that are silent are left out.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or all are silent.
+    """
+    require_columns(energy, ["phase", "pathway", "energy_nJ", "dense_energy_nJ"], "energy")
+    means = energy.groupby(["phase", "pathway"], sort=False)[["energy_nJ", "dense_energy_nJ"]]
+    rows = means.mean().query("energy_nJ > 0")
+    if rows.empty:
+        raise ValueError("all pathways are silent: pass trials in which one is driven")
+    ax = new_axes(ax, 1.0 + 0.34 * len(rows))
+    y = range(len(rows))
+    ax.hlines(y, rows["energy_nJ"], rows["dense_energy_nJ"], color="#B8B8B8", lw=1.2)
+    ax.plot(rows["energy_nJ"], y, "o", ms=6, color="#0072B2", label="spiking")
+    ax.plot(
+        rows["dense_energy_nJ"], y, "s", ms=6, color="#D55E00", mfc="white",
+        label="same synapses, without spikes",
+    )
+    ax.set_yticks(y, [f"{phase}, {pathway}" for phase, pathway in rows.index])
+    ax.set(xscale="log", xlabel="energy per trial (nJ), 45 nm")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    rows_with_grid(ax)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return ax
 
 

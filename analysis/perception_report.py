@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from bsd.analysis import firing_figures
 from bsd.analysis import perception_figures as figures
 
 __all__ = ["sections"]
@@ -21,7 +22,8 @@ def sections(folder):
     Returns
     -------
     list of dict
-        ``name``, ``title``, ``caption``, ``draw`` (a function of a figure) and ``table``.
+        ``name``, ``title``, ``caption``, ``draw`` (a function of a figure), ``table`` and
+        ``command``.
 
     Raises
     ------
@@ -34,6 +36,7 @@ def sections(folder):
         "imagery": _imagery,
         "ambiguity": _ambiguity,
         "lesions": _lesions,
+        "statistics": _statistics,
         "dynamics": _dynamics,
     }
     found = []
@@ -44,8 +47,7 @@ def sections(folder):
         summary = _read(place / "summary.json", lambda p: json.loads(p.read_text()))
         frames = {p.stem: _read(p, pd.read_parquet) for p in place.glob("*.parquet")}
         for section in make(frames, summary):
-            section["caption"] += f" Made by: {summary['command']}"
-            found.append({"table": None, **section})
+            found.append({"table": None, "command": summary["command"], **section})
     return found
 
 
@@ -322,6 +324,103 @@ def _lesions(frames, summary):
         "draw": lambda f: figures.plot_lesions(lesions, ax=f.subplots()),
         "table": table.rename(columns=lambda name: name.replace("_", " ")),
     }
+
+
+_OF_CELLS = ["rate_hz", "cv", "lv", "fano", "selectivity", "information_bits"]
+_TABLE = {
+    "rate_hz": "rate (Hz)", "latency_ms": "latency (ms)", "cv": "CV", "cv2": "CV2", "lv": "LV",
+    "fano": "Fano", "chi": "synchrony χ", "treves_rolls": "sparseness",
+    "selectivity": "selectivity", "information_bits": "information (bit)",
+    "participation_ratio": "dimensionality",
+}
+_MEASURES = {
+    "rate_hz": "rate (Hz)", "cv": "CV", "chi": "synchrony χ", "treves_rolls": "sparseness",
+}
+
+
+def _statistics(frames, summary):
+    cells, comparisons, energy = frames["cells"], frames["comparisons"], frames["energy"]
+    duration, n = summary["duration_ms"], summary["trials_per_phase"]
+    for phase, what in (
+        ("perceived", "stimuli are perceived and their percept is recalled"),
+        ("imagined", "concepts are imagined and what is recalled enters perception"),
+    ):
+        own = cells[cells["phase"] == phase]
+        yield {
+            "name": f"statistics_{phase}",
+            "title": f"Firing statistics, {phase}",
+            "caption": (
+                f"Cells of each population in {n} trials of {duration:.0f} ms in which {what}, "
+                "without plasticity: median (line), middle half (bar), 5 to 95 % (thin), and for "
+                "how many cells the statistic is defined. CV and LV of a cell are means over its "
+                f"trains with at least {summary['min_spikes']} spikes, undefined if there is none; "
+                "the Fano factor is over repeats of one stimulus or concept, mean over these; "
+                "selectivity is (r − s) / (r + s) of the preferred and of all other concepts; "
+                "information is that of the spike count of a trial about the concept (of "
+                f"{cells['concept_bits'].max():.2f} bit), less the bias of Panzeri & Treves. "
+                "Dotted: a Poisson process. The table gives means; synchrony χ (1: all cells "
+                f"together) is that of counts in {summary['bin_ms']:.0f} ms, sparseness that of "
+                "Treves & Rolls, dimensionality the participation ratio."
+            ),
+            "draw": lambda f, own=own: firing_figures.plot_statistics(
+                own, _OF_CELLS, ax=f.subplots()
+            ),
+            "table": _means(frames["populations"], phase),
+        }
+    rates = comparisons[comparisons["measure"] == "rate_hz"]
+    clear = comparisons[comparisons["p_corrected"] < 0.05]
+    unit = comparisons["unit"].iloc[0]
+    yield {
+        "name": "statistics_comparisons",
+        "title": "Perception against imagery",
+        "caption": (
+            "Difference of the mean rate of each population, imagined less perceived, paired by "
+            f"{unit} (its trials are averaged: repeats are no independent sample), with bootstrap "
+            f"intervals. Of {len(comparisons)} comparisons of rate, CV, synchrony and sparseness, "
+            f"all in the table, {len(clear)} are clear (paired permutation test, p < 0.05 after "
+            "Holm's correction over all). The conclusion is about further "
+            + ("networks." if unit == "replica" else "concepts for this one network.")
+        ),
+        "draw": lambda f: firing_figures.plot_comparisons(rates, "population", ax=f.subplots()),
+        "table": _compared(comparisons),
+    }
+    yield {
+        "name": "energy",
+        "title": "Energy",
+        "caption": (
+            "Energy per trial of the run, in its own trials, of the pathways that are driven: "
+            "0.9 pJ for each spike that arrives at a synapse, 4.6 pJ for each multiplication and "
+            "addition of learning (Horowitz 2014, 45 nm, arithmetic alone). Beside it a network "
+            "with the same synapses and graded activity, which multiplies and adds at each of them "
+            "once, and three times to learn by backpropagation."
+        ),
+        "draw": lambda f: firing_figures.plot_energy(energy, ax=f.subplots()),
+        "table": energy.drop(columns="replica").groupby(
+            ["phase", "pathway"], sort=False).mean().map("{:,.0f}".format).reset_index().rename(
+            columns=lambda name: name.replace("_", " ")),
+    }
+
+
+def _means(populations, phase):
+    own = populations[populations["phase"] == phase]
+    order = own["population"].drop_duplicates()
+    means = own.groupby(["population", "statistic"])["mean"].mean().unstack()
+    means = means.reindex(order)[[name for name in _TABLE if name in means]]
+    return means.map("{:.3g}".format).replace("nan", "–").rename(columns=_TABLE).reset_index()
+
+
+def _compared(comparisons):
+    return pd.DataFrame(
+        {
+            "population": comparisons["population"],
+            "measure": comparisons["measure"].map(_MEASURES),
+            "perceived": comparisons["mean_reference"].map("{:.3g}".format),
+            "imagined": comparisons["mean_other"].map("{:.3g}".format),
+            "difference [95 %]": comparisons.apply(_difference, axis=1),
+            "effect size d_z": comparisons["effect_size"].map("{:.2f}".format),
+            "p, corrected": comparisons["p_corrected"].map("{:.4f}".format),
+        }
+    ).replace("nan", "–")
 
 
 def _dynamics(frames, summary):

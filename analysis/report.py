@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -68,13 +68,14 @@ class Results:
 
 @dataclass(frozen=True)
 class Section:
-    """One figure of a report, with its caption and perhaps a table."""
+    """One figure of a report, with its caption, the command that made it, perhaps a table."""
 
     name: str
     title: str
     caption: str
     draw: Callable
     table: pd.DataFrame | None = None
+    command: str | None = None
 
 
 def load_results(folder):
@@ -194,6 +195,7 @@ def write_page(folder, sections, **content):
             "title": section.title,
             "caption": section.caption,
             "table": section.table,
+            "command": section.command,
             "data": base64.b64encode(path.read_bytes()).decode("ascii"),
         }
         for section, path in _draw(folder, sections)
@@ -352,6 +354,8 @@ def _formatted(value, form):
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
     own = [section for maker in makers if (section := maker(results)) is not None]
+    if command := _command(results):
+        own = [replace(section, command=command) for section in own]
     return own + [Section(**parts) for parts in perception_report.sections(results.folder)]
 
 
