@@ -412,7 +412,7 @@ def test_report_of_an_exported_project_that_has_not_run(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"]
+    "command", ["recall", "complete", "imagery", "ambiguity", "lesions", "statistics", "dynamics"]
 )
 def test_experiments_need_a_finished_run(refused, command, tmp_path):
     refused(command, tmp_path, says="no results folder of a finished run")

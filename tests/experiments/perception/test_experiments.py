@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,9 @@ from bsd.runs.experiments import perception
 from bsd.runs.trials import check_table
 
 # their functions have the same names
-completion_module, lesions_module, recall_module = (
+completion_module, lesions_module, recall_module, statistics_module = (
     importlib.import_module(f"bsd.runs.experiments.perception.{name}")
-    for name in ("completion", "lesions", "recall")
+    for name in ("completion", "lesions", "recall", "statistics")
 )
 
 
@@ -69,6 +70,16 @@ def lesioned(trained):
         patch.setattr(lesions_module, "manipulations", lambda network: chosen)
         patch.setattr(lesions_module, "N_RETRAIN", 30)
         return perception.lesions(trained, "runtime", retrain=True, n_per_concept=2)
+
+
+@pytest.fixture(scope="module")
+def counted(trained):
+    """Of two replicas, in trials that are too short for intervals."""
+    other = replace(trained, replica=1, seed=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics_module, "MIN_DURATION_MS", 30.0)
+        patch.setattr(statistics_module, "CAPACITY", 7)
+        return perception.statistics([trained, other], "runtime", n_stimuli=1, n_repeats=3)
 
 
 def test_recall_has_every_concept_under_every_noise(recalled, dataset):
@@ -240,6 +251,75 @@ def test_blocked_apical_dendrites_teach_nothing(trained):
     assert same == {"W0", "W1", "Theta1", "Theta2"}
 
 
+def test_statistics_are_told_apart_by_phase_replica_and_population(counted):
+    labels = ["phase", "replica", "population", "pathway", "layer"]
+    populations = counted.frames["populations"]
+    for name in ("populations", "cells", "trials", "dimensionality"):
+        assert list(counted.frames[name].columns[:5]) == labels, name
+    groups = populations.groupby(labels)["statistic"].apply(set)
+    assert len(groups) == 2 * 2 * 8
+    everything = {
+        "rate_hz", "latency_ms", "isi_ms", "cv", "cv2", "lv", "chi", "treves_rolls", "fano",
+        "selectivity", "selectivity_shuffled", "information_bits", "participation_ratio",
+    }
+    assert all(group == everything for group in groups)
+    assert counted.summary["duration_ms"] == 30 and counted.summary["trials_per_phase"] == 9
+
+
+def test_statistics_of_short_trials_have_no_intervals(counted):
+    populations = counted.frames["populations"].set_index("statistic")
+    assert (populations.loc[["isi_ms", "cv", "lv"], "n_defined"] == 0).all()
+    assert populations.loc[["isi_ms", "cv", "lv"], "mean"].isna().all()
+    assert (populations.loc["rate_hz", "n_defined"] == populations.loc["rate_hz", "n"]).all()
+    assert "cv" not in set(counted.frames["comparisons"]["measure"])
+
+
+def test_rates_of_the_statistics_are_those_of_a_recording(counted, trained):
+    """The same trials by hand, of one replica."""
+    from brian2 import ms
+
+    table = perception.statistics_table(trained.dataset, 1, 3)
+    longer = trained.network.parameters.updated({"timing.duration": 30 * ms})
+    counts = trained.simulation("runtime", parameters=longer).run(table).counts
+    by_hand = counts.merge(table[["trial", "phase"]]).groupby(["phase", "population"])["rate_hz"]
+    own = counted.frames["populations"].query("statistic == 'rate_hz' and replica == 0")
+    own = own.set_index(["phase", "population"])["mean"]
+    assert own.to_dict() == pytest.approx(by_hand.mean().to_dict())
+
+
+def test_perception_is_compared_with_imagery_by_replica(counted):
+    comparisons = counted.frames["comparisons"]
+    assert set(comparisons["population"]) == {"F1", "F2", "F3", "B0", "B1", "B2"}
+    assert (comparisons["unit"] == "replica").all() and comparisons["paired"].all()
+    assert (comparisons["n_other"] == 2).all()
+    assert set(comparisons["reference"]) == {"perceived"}
+    assert comparisons["p_corrected"].between(0, 1).all()
+    trials = counted.frames["trials"]
+    mean = trials[trials["population"] == "F1"].groupby("phase")["rate_hz"].mean()
+    row = comparisons.query("population == 'F1' and measure == 'rate_hz'").iloc[0]
+    assert row["difference"] == pytest.approx(mean["imagined"] - mean["perceived"])
+
+
+def test_energy_is_that_of_the_run(counted, trained):
+    energy = counted.frames["energy"].set_index(["phase", "pathway"])
+    counts = pd.read_parquet(trained.folder / "counts.parquet")
+    trials = pd.read_parquet(trained.folder / "trials.parquet")
+    test = trials.loc[trials["phase"] == "test", "trial"]
+    own = counts[counts["trial"].isin(test) & counts["population"].isin(["S", "F1", "F2", "F3"])]
+    events = own["synaptic_events"] + own["spikes"] * (own["population"] != "F3")
+    expected = 0.9e-3 * events.sum() / len(test)
+    assert energy.loc[("test", "forward"), "energy_nJ"] == pytest.approx(expected)
+    assert energy.loc[("test", "backward"), "energy_nJ"] == 0
+
+
+def test_statistics_need_the_frames_of_this_version(trained, tmp_path):
+    kept = shutil.copytree(trained.folder, tmp_path / "run")
+    counts = pd.read_parquet(kept / "counts.parquet").drop(columns="synaptic_events")
+    counts.to_parquet(kept / "counts.parquet")
+    with pytest.raises(InputError, match="run again"):
+        perception.statistics(replace(trained, folder=kept), "runtime")
+
+
 def test_dynamics_come_from_the_frames_of_the_run(trained):
     frame = perception.dynamics(trained.folder).frames["dynamics"]
     assert {"angle_deg", "cosine", "hamming", "kappa", "rate_hz", "weight_q50"} <= set(
@@ -279,10 +359,11 @@ def test_dynamics_name_the_file_that_is_missing(trained, tmp_path):
 
 
 def test_report_shows_every_experiment(
-    trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned
+    trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned, counted
 ):
     folder = shutil.copytree(trained.folder, tmp_path / "run")
-    studies = [recalled, completed[0], imagined, ambiguous, lesioned, perception.dynamics(folder)]
+    studies = [recalled, completed[0], imagined, ambiguous, lesioned, counted,
+               perception.dynamics(folder)]
     for study in studies:
         summary = perception.save(folder, study, f"bsd {study.name} run")
         written = folder / "experiments" / study.name
@@ -294,13 +375,14 @@ def test_report_shows_every_experiment(
                 pd.read_parquet(written / f"{name}.parquet"), frame, check_dtype=False
             )
     html = write_report(folder).read_text()
-    for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"):
+    for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "statistics", "dynamics"):
         assert f"bsd {name} run" in html
     figures = {path.stem for path in (folder / "figures").iterdir()}
     expected = {
         "recall_instances", "recall_noise", "completion_accuracy", "completion_correlation",
         "completion_images_left", "completion_images_random", "imagery", "imagery_geometry",
-        "ambiguity", "lesions", "dynamics",
+        "ambiguity", "lesions", "dynamics", "statistics_perceived", "statistics_imagined",
+        "statistics_comparisons", "energy",
     }
     assert expected <= figures
     for name in expected:
