@@ -728,17 +728,65 @@ def plot_accuracy_curves(accuracy, ax=None):
     """
     require_columns(accuracy, ["method", "seed", "epoch", "accuracy"], "accuracy")
     ax = _axes(ax, 3.8)
-    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
-    for color, (method, own) in zip(
-        palette, accuracy.groupby("method", sort=False), strict=False
-    ):
-        curve = 100 * own.groupby("epoch")["accuracy"].agg(["mean", "min", "max"])
-        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
-        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
+    _method_lines(accuracy, "epoch", ax)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+_DISTURBANCES = {
+    "noise": "SD of noise on each pixel",
+    "occlusion": "share of dark pixels",
+    "loss": "share of lost stimulus spikes",
+    "weight_noise": "SD of weight noise / SD of weights",
+}
+
+
+@_styled
+def plot_robustness(robustness, figure=None):
+    """Test accuracy under disturbances: a panel per kind, a line per method.
+
+    Parameters
+    ----------
+    robustness : pandas.DataFrame
+        ``method, seed, kind, level, accuracy``; lines are means, bands the range over seeds.
+    figure : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["method", "seed", "kind", "level", "accuracy"]
+    require_columns(robustness, columns, "robustness")
+    kinds = list(robustness["kind"].unique())
+    n_rows = -(-len(kinds) // 2)
+    figure = _figure(figure, 2.6 * n_rows)
+    axes = figure.subplots(n_rows, 2, sharey=True, squeeze=False).ravel()
+    for ax, kind in zip(axes, kinds, strict=False):
+        own = robustness[robustness["kind"] == kind]
+        _method_lines(own, "level", ax)
+        ax.set(xlabel=_DISTURBANCES.get(kind, kind))
+    for ax in axes[len(kinds) :]:
+        ax.set_axis_off()
+    for ax in axes[::2]:
+        ax.set(ylabel="test accuracy (%)")
+    axes[0].legend(loc="lower left")
+    return figure
+
+
+def _method_lines(frame, x, ax):
+    """Accuracy along `x`, one line per method, mean and range over seeds."""
+    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
+    for color, (method, own) in zip(palette, frame.groupby("method", sort=False), strict=False):
+        curve = 100 * own.groupby(x)["accuracy"].agg(["mean", "min", "max"])
+        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
 
 
 @_styled

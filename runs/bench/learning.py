@@ -15,7 +15,7 @@ from bsd.runs.engine import Simulation
 from bsd.runs.experiments.run import build_network, load_data
 from bsd.runs.trials import join_tables, test_trials, training_trials
 
-__all__ = ["BASELINES", "GRID", "OWN", "measure_learning", "summarise_learning"]
+__all__ = ["BASELINES", "GRID", "OWN", "measure_learning", "summarise_learning", "train_all"]
 
 #: The streaming rule: method and what differs in its parameters.
 OWN = {
@@ -55,6 +55,36 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         Columns method, seed, epoch, trials (training trials by then), accuracy, accuracy_train
         and learning_rate (baselines).
     """
+    return train_all(
+        experiment, seeds, (OWN, _curve_of_streaming), (BASELINES, _curve_of_baseline),
+        torch_python=torch_python, n_train=n_train, progress=progress,
+    )
+
+
+def train_all(
+    experiment, seeds, own, baselines, *, torch_python=None, n_train=None, progress=None, **request
+):
+    """Train methods on the same data, as many at a time as there are cores.
+
+    Parameters
+    ----------
+    experiment, seeds, torch_python, n_train, progress
+        See `measure_learning`.
+    own : tuple of (dict, callable)
+        Methods of the streaming rule with what differs in their parameters, and
+        ``frame(method, seed, dataset, simulation, right)`` of a trained network, see
+        `_train_streaming`.
+    baselines : tuple of (sequence of str, callable)
+        Methods of `torch_baselines.py`, and ``frame(method, seed, dataset, result, rate)`` of what
+        the PyTorch process answered.
+    **request
+        Asked of the PyTorch process besides.
+
+    Returns
+    -------
+    DataFrame
+        All frames, in the order of the methods.
+    """
     lock, stopped = threading.Lock(), threading.Event()
 
     def report(*event):
@@ -63,6 +93,20 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         with lock:
             if progress:
                 progress(*event)
+
+    (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
+
+    def streaming(method, changed, seed):
+        simulation, right = _train_streaming(method, changed, dataset, seed, report)
+        return frame_of_own(method, seed, dataset, simulation, right)
+
+    def baseline(method):
+        asked = {**request, "method": method}
+        answers = _train_baseline(torch_python, asked, dataset, seeds, report)
+        return pd.concat(
+            [frame_of_baseline(method, seed, dataset, *rest) for seed, *rest in answers],
+            ignore_index=True,
+        )
 
     dataset = _shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
@@ -77,29 +121,21 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
             "network": network_constants(network),
             "epochs": experiment.epochs,
             "shift": experiment.shift,
+            **request,
         }
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            jobs = {}
-            for method in BASELINES if torch_python else ():
-                jobs[method] = pool.submit(
-                    _baseline, torch_python, {**request, "method": method}, dataset, seeds,
-                    report,
-                )
-            for method, changes in OWN.items():
+            jobs = [pool.submit(baseline, m) for m in (baselines if torch_python else ())]
+            for method, changes in own.items():
                 changed = experiment.changed(assignments=changes)
-                for seed in seeds:
-                    jobs[method, seed] = pool.submit(
-                        _streaming, method, changed, dataset, seed, report
-                    )
+                jobs += [pool.submit(streaming, method, changed, seed) for seed in seeds]
             try:
-                frames = [job.result() for job in jobs.values()]
+                frames = [job.result() for job in jobs]
             except BaseException:
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    curves = pd.concat(frames, ignore_index=True)
-    order = [*OWN, *BASELINES]
-    return curves.sort_values(
+    order = [*own, *baselines]
+    return pd.concat(frames, ignore_index=True).sort_values(
         "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
 
@@ -112,7 +148,8 @@ def _shuffled(dataset, n_train):
     )
 
 
-def _streaming(method, experiment, dataset, seed, report):
+def _train_streaming(method, experiment, dataset, seed, report):
+    """A trained simulation, and the share of right decisions by epoch and phase."""
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
     tables = []
     for table in training_trials(
@@ -127,11 +164,15 @@ def _streaming(method, experiment, dataset, seed, report):
         done += len(recording.trials)
         report(f"{method}, seed {seed}", "run", done, len(table), "")
     right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
-    right = right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+    return simulation, right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+
+
+def _curve_of_streaming(method, seed, dataset, simulation, right):
     return _curve(method, seed, dataset, right["test"], right["train"])
 
 
-def _baseline(python, request, dataset, seeds, report):
+def _train_baseline(python, request, dataset, seeds, report):
+    """Seed, the process's answer and learning rate, of each seed."""
     method = request["method"]
     epochs = request["epochs"]
     per_epoch = len(dataset.x_train)
@@ -146,16 +187,20 @@ def _baseline(python, request, dataset, seeds, report):
         validation = max(1, round(VALIDATION * len(dataset.x_train)))
         search = {"task": "search", "grid": GRID, "validation": validation, "seed": seeds[0]}
         rate = torch.ask({**request, **search}, count)["learning_rate"]
-        curves = []
-        for seed in seeds:
-            wanted = {"task": "train", "learning_rate": rate, "seed": seed}
-            result = torch.ask({**request, **wanted}, count)
-            curves.append(
-                _curve(
-                    method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate
-                )
+        return [
+            (
+                seed,
+                torch.ask(
+                    {**request, "task": "train", "learning_rate": rate, "seed": seed}, count
+                ),
+                rate,
             )
-    return pd.concat(curves, ignore_index=True)
+            for seed in seeds
+        ]
+
+
+def _curve_of_baseline(method, seed, dataset, result, rate):
+    return _curve(method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate)
 
 
 def _curve(method, seed, dataset, test, train, learning_rate=None):

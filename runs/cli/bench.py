@@ -218,18 +218,15 @@ def _print_torch(numbers):
     Console().print(table)
 
 
-@bench.command()
-def learning(
-    data: Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")],
-    layers: Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training stimuli.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0,1,2",
-    train: Annotated[int | None, typer.Option(help="Use so many training stimuli.")] = None,
-    out: Out = None,
-    as_json: Json = False,
-):
-    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
-    from bsd.runs.bench.learning import measure_learning, summarise_learning
+Data = Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")]
+Layers = Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimuli.")]
+Seeds = Annotated[str, typer.Option(help="Seeds: 0,1,2")]
+Train = Annotated[int | None, typer.Option(help="Use so many training stimuli.")]
+
+
+def _measured(measure, data, layers, epochs, seeds, train):
+    """The experiment with the options' changes, and the frame that was measured."""
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import experiment
 
@@ -240,12 +237,29 @@ def learning(
     numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
-    out = out or Path("results") / "bench-learning"
     python = _torch_python()
     with RunProgress(console) as progress:
-        curves = measure_learning(
+        frame = measure(
             chosen, numbers, torch_python=python, n_train=train, progress=progress.update
         )
+    return chosen, frame
+
+
+@bench.command()
+def learning(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
+
+    chosen, curves = _measured(measure_learning, data, layers, epochs, seeds, train)
+    out = out or Path("results") / "bench-learning"
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)
@@ -288,3 +302,39 @@ def _print_learning(chosen, found):
             shown(found["learning_rate"][method]),
         )
     _print_table(table)
+
+
+@bench.command()
+def robustness(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy under noise, occlusion, lost spikes and noisy weights, beside backpropagation."""
+    from bsd.analysis.figures import FittedFigure, plot_robustness
+    from bsd.runs.bench.robustness import measure_robustness, summarise_robustness
+
+    chosen, frame = _measured(measure_robustness, data, layers, epochs, seeds, train)
+    found = summarise_robustness(frame)
+    out = out or Path("results") / "bench-robustness"
+    out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out / "robustness.csv", index=False)
+    (out / "robustness.json").write_text(json.dumps(found, indent=1))
+    plot_robustness(frame, figure=FittedFigure()).savefig(out / "robustness.png", dpi=150)
+    table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}: test %")
+    table.add_column("disturbance")
+    table.add_column("level", justify="right")
+    for method in found["accuracy"]:
+        table.add_column(method, justify="right")
+    for kind, levels in found["levels"].items():
+        for number, level in enumerate(levels):
+            right = [own[kind][number] for own in found["accuracy"].values()]
+            table.add_row(kind, f"{level:g}", *(f"{100 * value:.2f}" for value in right))
+    _print_table(table)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))
