@@ -179,8 +179,8 @@ def voltage_pairs(voltages):
     Returns
     -------
     pandas.DataFrame
-        ``trial, layer, cell, excursion_mV``: sum over both cells of the depolarisation of their
-        somata, from the start of the trial; the largest first.
+        ``trial, layer, cell, excursion_mV``: depolarisation of the soma that depolarises less of
+        the two, from the start of the trial; the largest first.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def voltage_pairs(voltages):
     soma = soma[family.isin(["F", "B"]) & (soma["compartment"] == "soma")]
     by = ["trial", "layer", "cell"]
     ranges = soma.groupby([*by, "family"])["v_mV"].agg(lambda v: v.max() - v.iloc[0]).reset_index()
-    pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="sum", n_members="size").reset_index()
+    pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="min", n_members="size").reset_index()
     pairs = pairs[pairs.pop("n_members") == 2]
     return pairs.sort_values("excursion_mV", ascending=False, kind="stable").reset_index(drop=True)
 
@@ -211,7 +211,7 @@ def plot_voltages(
     voltages : pandas.DataFrame
         ``trial, t_ms, population, layer, cell, compartment, v_mV`` (and ``replica``).
     trial, layer, cell, replica : int, optional
-        Which pair; by default, among what fits, the one whose somata depolarise most.
+        Which pair; by default, among what fits, the one whose somata both depolarise most.
     threshold_mV : float, optional
         Firing threshold, drawn as a line.
     spikes : pandas.DataFrame, optional
@@ -482,7 +482,7 @@ def plot_rates(rates, ax=None):
                 marker=_PHASE_MARKERS[k % len(_PHASE_MARKERS)], mfc="white" if k else color,
             )
     population_rows(ax, order, pathway)
-    ax.set_xlim(left=0)
+    ax.set_xlim(left=-0.015 * ax.get_xlim()[1])  # so that marks of silent populations are whole
     ax.set_xlabel("rate (Hz), mean and SD over trials")
     if phases != [None]:
         handles = [

@@ -37,7 +37,8 @@ __all__ = [
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 CONDITIONS = {
-    "loop": ("loop through recall, over cycles", "#0072B2", "o"),
+    "loop": ("loop: what is decided is recalled", "#0072B2", "o"),
+    "graded": ("loop: output spikes recall", "#009E73", "v"),
     "relay": ("loop within the trial", "#56B4E9", "s"),
     "cut": ("feedback cut", "#D55E00", "^"),
     "filled": ("feedback cut, hidden part grey", "#8C8C8C", "D"),
@@ -187,7 +188,7 @@ def plot_completion(quality, measure="correct", ax=None):
         ax.axis("off")
     for ax, cue in zip(axes.flat, panels, strict=False):
         title, x_label, x_factor = _CUES[cue]
-        for condition in ("filled", "relay", "cut", "loop"):  # the last lies on top
+        for condition in ("filled", "relay", "graded", "cut", "loop"):  # the last lies on top
             _, color, marker = CONDITIONS[condition]
             own = [
                 rows[rows["condition"] == condition]

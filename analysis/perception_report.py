@@ -134,10 +134,11 @@ def _completion(frames, summary):
         "title": "Completion: perception of a partial cue",
         "caption": (
             f"Right percepts of {summary['stimuli']} test stimuli that are hidden in part, noisy "
-            f"or blurred, against how much is missing; no label is given. In the loop the percept "
-            f"drives the backward network and what is recalled takes the place of what is hidden "
-            f"(of noisy and blurred stimuli: is averaged with them), in {summary['cycles']} "
-            f"cycles; all conditions see the same cue for as long, with the same spike phases. "
+            f"or blurred, against how much is missing; no label is given. In the loop the network "
+            f"recalls the concept that it decided, and what is recalled takes the place of what "
+            f"is hidden (of noisy and blurred stimuli: is averaged with them), in "
+            f"{summary['cycles']} cycles; all conditions see the same cue for as long, with the "
+            f"same spike phases. "
             f"With random half of the pixels hidden "
             f"{_percent(summary['accuracy_random_half_loop'])} are right in the loop and "
             f"{_percent(summary['accuracy_random_half_cut'])} with feedback cut; with half-planes "
@@ -146,7 +147,11 @@ def _completion(frames, summary):
             f"({_percent(summary['accuracy_half_plane_filled'])} with the mean stimulus in place "
             f"of the recalled one). Paired difference, loop minus feedback cut, with 95 % "
             f"interval over stimuli: {verdict('cut', 'correct')}; loop minus mean stimulus: "
-            f"{verdict('filled', 'correct')}. The loop within a trial "
+            f"{verdict('filled', 'correct')}. Where the output spikes themselves drive the recall, "
+            f"without a decision, {_percent(summary['accuracy_half_plane_graded'])} are right: "
+            "spikes shared among several concepts recall little (mean rate of the recalled "
+            f"pixels {summary['rate_recalled_half_plane_graded']:.3f} of the largest, against "
+            f"{summary['rate_recalled_half_plane_loop']:.3f}). The loop within a trial "
             f"({_percent(summary['accuracy_half_plane_relay'])}) does not know what is hidden, and "
             "reaches perception only in the trial's last steps. "
             + _balance(frames["differences"])

@@ -31,7 +31,7 @@ _COLUMNS = {
     "spikes": [*_CELL, "cell", "t_ms"],
     "voltages": [*_CELL, "cell", "t_ms", "compartment", "v_mV"],
 }
-_PHASES = {"train": "training", "test": "test", "recall": "recall"}
+_PHASES = {"train": "training", "test": "test", "recall": "recall", "align": "alignment"}
 
 
 @dataclass(frozen=True)
@@ -316,6 +316,7 @@ def _numbers(results):
         "create_s": ("Time to create the network", "{:.1f} s".format),
         "run_s": ("Time to run", "{:.1f} s".format),
         "peak_mb": ("Peak memory, simulation and Python", "{:.0f} MB".format),
+        "synapses": ("Plastic synapses", lambda v: f"{v:,}".replace(",", "\u202f")),
         "seed": ("Seed", str),
         "device": ("Device", str),
     }
@@ -336,7 +337,8 @@ def _numbers(results):
             f"{len(replicas)}; test accuracy {_percent(shares.mean())} ± "
             f"{100 * shares.std():.1f} (SD)",
         ))
-    metrics.pop("name", None)
+    for known_elsewhere in ("name", "out"):
+        metrics.pop(known_elsewhere, None)
     rows += [(key[0].upper() + key[1:], value) for key, value in _flat(metrics)]
     return rows
 
@@ -558,8 +560,8 @@ def _voltages(results):
     threshold = _threshold_mV(results.config)
     caption = (
         f"Cell {cell} of layer {layer} in both pathways during {_described(results, trial)}: of "
-        f"the recorded pairs the one whose somata depolarise most. The basal dendrite drives the "
-        f"soma; the apical dendrite receives the partner cell and guides learning."
+        f"the recorded pairs the one whose somata both depolarise most. The basal dendrite drives "
+        f"the soma; the apical dendrite receives the partner cell and guides learning."
     )
     if threshold is not None:
         caption += f" The dashed line is the firing threshold, {_signed(threshold)} mV."

@@ -1,12 +1,15 @@
 """Completion: a damaged stimulus is perceived, what is perceived is recalled, and so on.
 
-Four conditions see the same cues, with the same spike trains of the afferents:
+Five conditions see the same cues, with the same spike trains of the afferents:
 
 =========  =========================================================================================
-loop       In each cycle (a trial) the network perceives a stimulus, and its own percept drives the
-           backward network. The stimulus of the next cycle is the cue where it is visible, and
-           the recalled stimulus elsewhere; of a noisy or blurred cue, the mean of both. No label
-           is given. The decision is that of the last cycle.
+loop       In each cycle the network perceives a stimulus, and then recalls what it decided: its own
+           percept drives the concept afferents for a trial. The stimulus of the next cycle is the
+           cue where it is visible, and the recalled stimulus elsewhere; of a noisy or blurred cue,
+           the mean of both. No label is given. The decision is that of the last cycle; without a
+           decision nothing is recalled.
+graded     The same without a decision: in each cycle (one trial) the output spikes themselves, of
+           all concepts that the cue suggests, drive the backward network.
 relay      The recalled spikes return to the stimulus afferents within the trial, from cell to cell
            (source ``stimulus+percept+recall``): afferents fire with the cue or with the recall.
 cut        Feedback cut: the cue is perceived alone, in as many trials.
@@ -14,7 +17,7 @@ filled     Feedback cut, and the mean training stimulus takes the place of the r
            the loop must beat if it is to do more than filling dark places with something grey.
 =========  =========================================================================================
 
-In all but the loop the decision is that of the output spikes of all trials so far, so that no
+In the latter three the decision is that of the output spikes of all trials so far, so that no
 condition has more time to decide than another. Only the recalled stimulus can help perception:
 with ``cell.g_apical`` = 0 the backward network reaches the forward one in no other way.
 """
@@ -46,7 +49,10 @@ BLURS = (1 / 28, 2 / 28, 3 / 28)
 
 #: The percept that starts the loop, and three that follow a recall.
 CYCLES = 4
-CONDITIONS = ("loop", "relay", "cut", "filled")
+CONDITIONS = ("loop", "graded", "relay", "cut", "filled")
+
+#: Between the draws of trials of one cue, which are to have other spike phases.
+NEXT_DRAW = 10_000
 
 #: Cues whose images are kept: the first stimulus of each concept.
 SHOWN = (("random", 0.5), ("left", 0.5))
@@ -144,9 +150,10 @@ class _Cue:
 
 def _cycles(condition, simulation, dataset, cue):
     """Percept, recalled image (or None) and completed image of each cycle."""
-    source = {"loop": "stimulus+percept", "relay": "stimulus+percept+recall"}.get(
+    source = {"graded": "stimulus+percept", "relay": "stimulus+percept+recall"}.get(
         condition, "stimulus"
     )
+    closed = condition in ("loop", "graded")
     average = dataset.x_train.mean(axis=0)
     stimulus = cue.completed(average) if condition == "filled" else cue.image
     evidence = 0
@@ -156,23 +163,36 @@ def _cycles(condition, simulation, dataset, cue):
                 "concept": cue.table["concept"],
                 "source": source,
                 # other spike phases in each cycle, the same in all conditions
-                "draw": cue.table["draw"] + cycle * 10_000,
+                "draw": cue.table["draw"] + cycle * NEXT_DRAW,
             }
         )
         result = run_images(simulation, dataset, stimulus, table)
         own = result.evidence["spikes"].to_numpy().reshape(len(table), -1)
-        evidence = own if condition == "loop" else evidence + own
+        evidence = own if closed else evidence + own
         percept = decide(evidence, np.eye(dataset.n_concepts))
         recalled = None
         completed = stimulus
-        if source != "stimulus":
+        if condition == "loop":
+            table["draw"] += CYCLES * NEXT_DRAW
+            recalled = _decided(percept, table, simulation, dataset, stimulus)
+        elif source != "stimulus":
             recalled = images_of(result.recalled, result.trials["trial"], dataset.image_shape)
+        if recalled is not None:
             completed = cue.completed(recalled)
         if condition == "relay":
             completed = np.maximum(cue.image, recalled)
         yield percept, recalled, completed
-        if condition == "loop":
+        if closed:
             stimulus = completed
+
+
+def _decided(percept, table, simulation, dataset, stimulus):
+    """What is recalled of the concepts that were perceived; dark where none was."""
+    decided = percept >= 0
+    table = table.assign(concept=np.where(decided, percept, 0), source="concept")
+    result = run_images(simulation, dataset, stimulus, table)
+    recalled = images_of(result.recalled, result.trials["trial"], dataset.image_shape)
+    return recalled * decided[:, None, None]
 
 
 def _quality(condition, cycle, outcome, cue, dataset):
@@ -190,6 +210,7 @@ def _quality(condition, cycle, outcome, cue, dataset):
         "own": cue.own, "recalled": recalled, "prototype": prototype, "mean": means[concept]
     }
     flat = {name: np.reshape(stack, (len(percept), -1)) for name, stack in flat.items()}
+    frame["rate_recalled"] = recalled.mean(axis=(1, 2))
     frame["r_recalled_own"] = recall_correlation(flat["recalled"], flat["own"])
     frame["r_recalled_class_mean"] = recall_correlation(flat["recalled"], flat["mean"])
     hidden = cue.hidden.reshape(len(percept), -1)
@@ -280,6 +301,10 @@ def _summary(study):
         summary[f"accuracy_random_half_{condition}"] = mean("correct", condition, ["random"])
         summary[f"accuracy_half_plane_{condition}"] = mean("correct", condition, HALF_PLANES)
         summary[f"r_half_plane_{condition}"] = mean("r", condition, HALF_PLANES)
+    for condition in ("loop", "graded"):
+        summary[f"rate_recalled_half_plane_{condition}"] = mean(
+            "rate_recalled", condition, HALF_PLANES
+        )
     for name in ("recalled", "prototype"):
         summary[f"r_hidden_{name}_half_plane"] = mean(
             f"r_hidden_{name}_own", "loop", HALF_PLANES

@@ -112,13 +112,21 @@ def test_instances_of_a_concept_differ_by_the_spikes_that_are_lost(trained, data
 
 def test_all_conditions_of_completion_see_the_same_trials(completed, dataset):
     _, seen = completed
-    by_condition = [seen[k : k + 4] for k in range(0, len(seen), 4)]
-    assert len(by_condition) == 4
+    loop, recalls = seen[:8:2], seen[1:8:2]  # a trial of recall after each of perception
+    by_condition = [loop, *(seen[k : k + 4] for k in range(8, len(seen), 4))]
+    assert len(by_condition) == 5
     for tables in zip(*by_condition, strict=True):
         draws = [table["draw"].to_numpy() for table, *_ in tables]
         assert all(np.array_equal(own, draws[0]) for own in draws)
-    loop, relay, cut, filled = by_condition
-    assert {table["source"].iloc[0] for table, *_ in loop} == {"stimulus+percept"}
+    _, graded, relay, cut, filled = by_condition
+    assert {table["source"].iloc[0] for table, *_ in loop} == {"stimulus"}
+    assert {table["source"].iloc[0] for table, *_ in graded} == {"stimulus+percept"}
+    for (_, _, perceived), (table, *_) in zip(loop, recalls, strict=True):
+        assert (table["source"] == "concept").all()
+        percept = perceived.trials["percept"]
+        decided = (percept >= 0).to_numpy()
+        assert decided.any()
+        assert table["concept"][decided].tolist() == percept[decided].tolist()
     assert {table["source"].iloc[0] for table, *_ in relay} == {"stimulus+percept+recall"}
     # the cue alone in cut; the loop starts from it, and the next cycles see something else
     images = [data.x_test for _, data, _ in cut]
@@ -133,18 +141,21 @@ def test_feedback_is_cut_where_it_is_said_to_be(completed):
     for k, (_, _, result) in enumerate(seen):
         counts = result.counts
         backward = counts.loc[counts["population"].isin(["B0", "B1", "B2", "C"]), "spikes"].sum()
-        assert (backward > 0) == (k < 8)  # loop and relay come first
+        perceives_only = k in (0, 2, 4, 6)  # in the loop, which recalls in trials of its own
+        assert (backward > 0) == (k < 16 and not perceives_only)  # graded and relay follow
 
 
 def test_no_label_reaches_completion(completed):
     _, seen = completed
-    assert not any(table["source"].str.contains("concept").any() for table, *_ in seen)
+    for k, (table, *_) in enumerate(seen):
+        told = table["source"].str.contains("concept")
+        assert told.all() if k in (1, 3, 5, 7) else not told.any()
 
 
 def test_quality_of_completion(completed, dataset):
     study, _ = completed
     quality = study.frames["quality"]
-    assert len(quality) == 8 * 6 * 4 * 4  # cues, stimuli, conditions, cycles
+    assert len(quality) == 8 * 6 * 5 * 4  # cues, stimuli, conditions, cycles
     first = quality[quality["cycle"] == 0].set_index(["condition", "cue", "draw"])["percept"]
     assert first["loop"].equals(first["cut"])  # before anything was recalled
     whole = quality[(quality["cue"] == "none") & quality["condition"].isin(["loop", "cut"])]
