@@ -161,6 +161,7 @@ def write_report(folder):
         kind="run",
         lead=_lead(results),
         command=_command(results),
+        warnings=results.metrics.get("warnings", []),
         numbers=_numbers(results),
         config_name="config.yaml",
         config=config,
@@ -333,7 +334,8 @@ def _numbers(results):
             f"{len(replicas)}; test accuracy {_percent(shares.mean())} ± "
             f"{100 * shares.std():.1f} (SD)",
         ))
-    metrics.pop("name", None)
+    for key in ("name", "warnings"):
+        metrics.pop(key, None)
     rows += [(key[0].upper() + key[1:], value) for key, value in _flat(metrics)]
     return rows
 

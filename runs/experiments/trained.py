@@ -1,5 +1,6 @@
 """Open the results folder of a run: its network with the weights that it learned."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,43 +95,57 @@ def open_run(folder, replica=None):
     """
     folder = Path(folder)
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        cohort = isinstance(config["seed"], list)
-        n_replicas = len(config["seed"]) if cohort else 1
-        if replica not in range(n_replicas) and (cohort or replica is not None):
-            raise InputError(
-                f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
-                "(--replica; open_run(folder, replica))."
-            )
-        name = f"weights-{replica}.npz" if cohort else "weights.npz"
-        with np.load(folder / name, allow_pickle=False) as arrays:
-            weights = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        return _open(folder, replica)
+    except InputError:
+        raise
+    # damaged files raise nearly anything: zipfile, zlib, YAML, KeyError, TypeError
+    except Exception as error:
         runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
         several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
         raise InputError(
             f"{folder} is no results folder of a finished run ({error}): give the folder that "
             f"`bsd run` wrote{several}."
         ) from None
+
+
+def _open(folder, replica):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    metrics = dict(json.loads((folder / "metrics.json").read_text()))
+    cohort = isinstance(config["seed"], list)
+    n_replicas = len(config["seed"]) if cohort else 1
+    if replica not in range(n_replicas) and (cohort or replica is not None):
+        raise InputError(
+            f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
+            "(--replica; open_run(folder, replica))."
+        )
+    file = f"weights-{replica}.npz" if cohort else "weights.npz"
+    with np.load(folder / file, allow_pickle=False) as arrays:
+        weights = {key: arrays[key] for key in arrays.files}
+    widths = config["layers"]
+    for i, shape in enumerate(itertools.pairwise(widths)):
+        for name, expected in ((f"W{i}", shape), (f"Theta{i}", shape[::-1])):
+            if np.shape(weights.get(name)) != expected:
+                raise InputError(
+                    f"{folder}: the weights {name} do not fit the layers {widths}: the folder "
+                    "holds files of different runs."
+                )
     texts = {
         key: text[replica] if isinstance(text, list) else text
         for key, text in config["parameters"].items()
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
-    cells = parameters.encoding.cells_per_concept
-    layers = [*config["layers"][:-1], config["layers"][-1] // cells]
+    layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
+    if list(network.layout.layers) != widths:
+        raise InputError(
+            f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
+            "was changed."
+        )
     folds = config.get("folds", 1)
     dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
-    trained = TrainedNetwork(folder, config, metrics, network, dataset, weights, seed)
-    for projection in network.layout.projections:
-        if np.shape(weights.get(projection.name)) != projection.shape:
-            raise InputError(
-                f"{folder}: the weights {projection.name} do not fit the layers {layers}: the "
-                "folder holds files of different runs."
-            )
-    return trained
+    if not all(np.isfinite(array).all() for array in weights.values()):
+        raise InputError(f"{folder}: {file} holds weights that are not finite: it is damaged.")
+    return TrainedNetwork(folder, config, metrics, network, dataset, weights, seed)
