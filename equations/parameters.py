@@ -204,6 +204,18 @@ class EncodingParameters(_Checked):
         "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
         bounds=(0, 10_000),
     )
+    context: bool = parameter(
+        False, 1, "-", "context cells repeat the first hidden layer's rates of the trial before",
+        "Elman 1990 (simple recurrent network)",
+    )
+    concept_code: str = parameter(
+        "blocks", 1, "-", "cells of its own for each concept, or Gaussian tuning curves over the "
+        "number of the concept", "ours (blocks); Georgopoulos et al. 1986 (population code)",
+        choices=("blocks", "tuning"),
+    )
+    tuning_width: float = parameter(
+        2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
+    )
 
 
 @dataclass(frozen=True)

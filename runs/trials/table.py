@@ -47,6 +47,7 @@ COLUMNS = {
     "noise": 0.0,  # SD of noise added to each pixel
     "occlusion": 0.0,  # fraction of the stimulus hidden
     "mask": "random",  # which fraction, see `bsd.runs.data.MASKS`
+    "carry": False,  # context cells repeat the trial in the row before; else they are silent
     "loss": 0.0,  # probability that a spike of the stimulus or concept afferents is lost
 }
 
