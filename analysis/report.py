@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bsd.analysis import figures, firing, measures, perception_report
+from bsd.analysis import figures, firing, measures, perception_report, sequences
 from bsd.analysis.frames import require_columns
 
 DPI = 130
@@ -351,7 +351,8 @@ def _formatted(value, form):
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
     own = [section for maker in makers if (section := maker(results)) is not None]
-    return own + [Section(**parts) for parts in perception_report.sections(results.folder)]
+    parts = sequences.sections(results.folder) + perception_report.sections(results.folder)
+    return own + [Section(**part) for part in parts]
 
 
 def _learning(results):

@@ -180,7 +180,8 @@ class BidirectionalNetwork:
                 f"encoding.receptive_field = {field}: context cells have no place in the stimulus, "
                 "use one of receptive_field and context."
             )
-        sizes = [layers[0] + self.n_context, *layers[1:-1], layers[-1] * parameters.encoding.cells_per_concept]
+        n_output = layers[-1] * parameters.encoding.cells_per_concept
+        sizes = [layers[0] + self.n_context, *layers[1:-1], n_output]
         self.layout = Layout(sizes, replicas)
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
@@ -904,6 +905,11 @@ class BidirectionalNetwork:
         return values
 
     @property
+    def cells_per_layer(self):
+        """Cells of each layer, of the stimulus without context cells."""
+        return [self.n_stimulus, *self.layout.layers[1:]]
+
+    @property
     def receptive_fields(self):
         """Whether the cells of the first hidden layer receive a part of the stimulus only."""
         return 0 < self.parameters.encoding.receptive_field < math.isqrt(self.layout.layers[0])
@@ -951,7 +957,7 @@ class BidirectionalNetwork:
         return learning.eta_feedback if learned else 0.0
 
     def initial_state(self, seed):
-        """What a chunk hands on to the next, at the start: weights, memories, slot pointer, context.
+        """What a chunk hands on to the next, at the start: weights, memories, slot, context.
 
         Parameters
         ----------

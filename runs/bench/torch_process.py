@@ -87,7 +87,7 @@ def network_constants(network):
     names = ("memory_slots", "lam", "margin", "eta", "eta_feedback", "eta_top", "eta_bottom",
              "diversity", "weight_max", "init_gain", "init_gain_readout")
     return {
-        "layers": [*network.layout.layers[:-1], network.n_concepts],
+        "layers": [*network.cells_per_layer[:-1], network.n_concepts],
         "cells_per_concept": encoding.cells_per_concept,
         "concept_rate": encoding.concept_rate,
         "steps": timing.steps,

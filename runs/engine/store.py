@@ -31,6 +31,7 @@ FRAMES = (
     "weight_distribution",
     "cosines",
     "recalled",
+    "forecast",
 )
 
 

@@ -20,18 +20,22 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, ResultsFolder
+from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.text import generate
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
     alignment_trials,
     check_table,
     join_tables,
     recall_trials,
+    sequence_trials,
     test_trials,
     training_trials,
 )
@@ -76,6 +80,8 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
 
 def load_data(experiment, fold):
     """The data set of an experiment, a fold of it where it has folds."""
+    if experiment.is_sequence:
+        return SEQUENCES[experiment.data](**experiment.options, name=experiment.data)
     return load(experiment.data, fold) if experiment.folds > 1 else load(experiment.data)
 
 
@@ -91,15 +97,21 @@ def experiment_table(experiment, dataset, seed):
     """
     tables = [alignment_trials(dataset, 0, N_ALIGNMENT)]
     decay = experiment.parameters.learning.decay
-    for table in training_trials(
-        dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
-    ):
+    if experiment.is_sequence:
+        training = sequence_trials(
+            dataset, experiment.epochs, seed, segment=experiment.segment, decay=decay
+        )
+    else:
+        training = training_trials(
+            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
+        )
+    for table in training:
         epoch = table["epoch"].iloc[0]
         record = N_SHOWN if epoch == experiment.epochs else 0
         tables += [
             table,
             alignment_trials(dataset, epoch, N_ALIGNMENT),
-            test_trials(dataset, epoch, record=record),
+            test_trials(dataset, epoch, record=record, carry=experiment.is_sequence),
         ]
     tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
     return check_table(join_tables(tables), dataset, dataset.n_concepts)
@@ -179,19 +191,28 @@ def run_experiment(
             times["trained"] += len(chunk)
             right = recording.trials["correct"].astype(float).mean()
         frames = _frames(network, simulation, recording, experiment.epochs)
+        if chunk["phase"].iloc[0] == "test" and getattr(dataset, "values", None) is not None:
+            frames["forecast"] = forecast_frame(
+                recording.evidence, recording.trials, dataset.targets, dataset.values
+            )
         folder.save_chunk(number, frames, simulation.state, times)
     progress("run", n_trials, n_trials, "writing results")
     frames = {name: folder.frame(name, len(pieces)) for name in FRAMES}
     recalled = frames.pop("recalled")
     for name, frame in frames.items():
         folder.write_frame(name, frame)
-    folder.write_arrays("recall", **_recall(recalled, frames["trials"], dataset))
+    if not experiment.is_sequence:
+        folder.write_arrays("recall", **_recall(recalled, frames["trials"], dataset))
+    if experiment.data == "text":
+        progress("run", n_trials, n_trials, "writing a text")
+        folder.write_json("generated", generate(simulation, dataset, seeds[0]))
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica))
     replicas = [
         {"replica": replica, "seed": own}
         | _performance(experiment, dataset, _of(replica, frames["trials"]), _of(replica, recalled))
+        | _sequence_performance(experiment, dataset, frames["forecast"], replica)
         for replica, own in enumerate(seeds)
     ]
     means = {
@@ -212,7 +233,7 @@ def run_experiment(
         "seed": config["seed"],
         "fold": fold,
         "epochs": experiment.epochs,
-        "layers": list(network.layout.layers),
+        "layers": network.cells_per_layer,
         "synapses": network.layout.n_synapses,
         "device": simulation.simulator.device,
         "out": str(folder.path),
@@ -235,9 +256,11 @@ def configuration(experiment, network, seeds, fold, device):
         "name": experiment.name,
         "description": experiment.description,
         "data": experiment.data,
-        "layers": list(network.layout.layers),
+        "layers": network.cells_per_layer,
         "epochs": experiment.epochs,
         "shift": experiment.shift,
+        "options": experiment.options,
+        "segment": experiment.segment,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
         "folds": experiment.folds,
@@ -370,6 +393,16 @@ def _performance(experiment, dataset, trials, recalled):
     }
 
 
+def _sequence_performance(experiment, dataset, forecast, replica):
+    """Errors of the forecast in the last epoch; accuracy of a trigram model of the text."""
+    if experiment.data == "text":
+        return {"trigram_accuracy": ngram_accuracy(dataset, 3)}
+    if len(forecast):
+        own = _of(replica, forecast)
+        return forecast_errors(own[own["epoch"] == experiment.epochs])
+    return {}
+
+
 def _recall(recalled, trials, dataset):
     """Recalled stimulus of each concept, mean over trials and replicas."""
     n_pixels = int(np.prod(dataset.image_shape))
@@ -379,11 +412,9 @@ def _recall(recalled, trials, dataset):
         name: recalled.groupby(["concept", "pixel"])[name].mean().to_numpy().reshape(-1, n_pixels)
         for name in ("rate", "drive")
     }
+    members = [dataset.x_train[dataset.y_train == c] for c in range(dataset.n_concepts)]
     mean = np.stack(
-        [
-            dataset.x_train[dataset.y_train == c].mean(axis=0).ravel()
-            for c in range(dataset.n_concepts)
-        ]
+        [own.mean(axis=0).ravel() if len(own) else np.zeros(n_pixels) for own in members]
     )
     return {
         "recalled": images["rate"],

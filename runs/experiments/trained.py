@@ -12,6 +12,7 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
+from bsd.runs.experiments.presets import SEQUENCES
 from bsd.runs.literals import parse_literal
 
 __all__ = ["TrainedNetwork", "open_run"]
@@ -60,7 +61,7 @@ class TrainedNetwork:
         network = self.network
         if parameters is not None or values is not None:
             network = BidirectionalNetwork(
-                [*network.layout.layers[:-1], network.n_concepts],
+                [*network.cells_per_layer[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
                 values=values,
                 projection=network.projection,
@@ -124,7 +125,10 @@ def open_run(folder, replica=None):
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
     folds = config.get("folds", 1)
-    dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
+    if config["data"] in SEQUENCES:
+        dataset = SEQUENCES[config["data"]](**config["options"], name=config["data"])
+    else:
+        dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(folder, config, metrics, network, dataset, weights, seed)
     for projection in network.layout.projections:
