@@ -307,6 +307,9 @@ class LearningParameters(_Checked):
     init_gain: float = parameter(
         2.0, 1, "g", "initial weights are normal with SD g / sqrt(n_pre)", bounds=(0, 1e3)
     )
+    init_gain_context: float = parameter(
+        1.0, 1, "g_x", "the same for the synapses of context cells", bounds=(0, 1e3)
+    )
     init_gain_readout: float = parameter(
         1.0, 1, "g_0", "the same for the synapses of output and recalled stimulus", bounds=(0, 1e3)
     )

@@ -980,6 +980,9 @@ class BidirectionalNetwork:
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
             connected = self.connectivity(projection)
             scale = connected * gain / np.sqrt(connected.sum(axis=0))
+            if projection.kind == "sensory" and self.n_context:
+                scale[: self.n_stimulus] = gain / np.sqrt(self.n_stimulus)
+                scale[self.n_stimulus :] = learning.init_gain_context / np.sqrt(self.n_context)
             weights[projection.synapses][projection.synapse_slice] = (
                 generator.standard_normal(n_pre * n_post) * scale.ravel()
             ).clip(-learning.weight_max, learning.weight_max)

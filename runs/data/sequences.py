@@ -332,7 +332,7 @@ def _tuned(values, learned):
 def _calendar(dates):
     hour = (dates.dt.hour + dates.dt.minute / 60).to_numpy()
     away = (hour[:, None] - np.arange(N_HOURS) + N_HOURS / 2) % N_HOURS - N_HOURS / 2
-    return [np.exp(-0.5 * away**2), np.eye(N_WEEKDAYS)[dates.dt.weekday]]
+    return [np.exp(-0.5 * away**2), np.eye(N_WEEKDAYS)[dates.dt.day_of_week]]
 
 
 def _read_text(path):
