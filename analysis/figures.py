@@ -899,3 +899,72 @@ def _layer_lines(ax, frame, column, colors, **line):
         sns.lineplot(
             x=mean.index, y=mean.to_numpy(), ax=ax, color=colors[layer], marker=alone, **line
         )
+
+
+@styled
+def plot_forecast(forecast, n_shown=200, ax=None):
+    """A forecast beside what came, and their errors.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        From `bsd.analysis.sequences.forecast_frame`, of one epoch.
+    n_shown : int
+        Elements of the first panel, from the start.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``; two panels take its place, the series and the
+        absolute errors of network and simple forecasts.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    names = ["forecast", "persistence", "seasonal"]
+    require_columns(forecast, ["element", "actual", *names], "forecast")
+    ax, panels = panels_in(ax, 5.0, 2, 1)
+    axes = panels[:, 0]
+    shown = forecast.iloc[:n_shown]
+    axes[0].plot(shown["element"], shown["actual"], color="#111111", lw=1, label="actual")
+    axes[0].plot(shown["element"], shown["forecast"], color=PATHWAY_COLORS["forward"], lw=1,
+                 label="network")
+    axes[0].set(xlabel="element", ylabel="value (SD)")
+    axes[0].legend(ncols=2)
+    share = np.arange(1, len(forecast) + 1) / len(forecast)
+    colors = [PATHWAY_COLORS["forward"], PATHWAY_COLORS["afferent"], PATHWAY_COLORS["backward"]]
+    for name, color in zip(names, colors, strict=True):
+        error = np.sort((forecast[name] - forecast["actual"]).abs())
+        label = "network" if name == "forecast" else name
+        axes[1].plot(error, share, color=color, lw=1.2, label=label)
+    axes[1].set(xlabel="absolute error (SD)", ylabel="share of elements", ylim=(0, 1))
+    own = (forecast["forecast"] - forecast["actual"]).abs()
+    axes[1].set_xlim(0, max(own.quantile(0.995), 1e-9))
+    axes[1].legend()
+    return ax
+
+
+@styled
+def plot_shares(shares, ax=None):
+    """Shares of right decisions, side by side.
+
+    Parameters
+    ----------
+    shares : dict of str to float
+        Label to share, 0 to 1.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = new_axes(ax, 1.6)
+    bars = ax.barh(list(shares), [100 * v for v in shares.values()],
+                   color=PATHWAY_COLORS["forward"])
+    ax.bar_label(bars, fmt="%.1f %%", padding=3)
+    ax.invert_yaxis()
+    ax.set(xlabel="decided rightly (%)")
+    return ax

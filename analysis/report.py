@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bsd.analysis import figures, firing, measures, perception_report
+from bsd.analysis import figures, firing, measures, perception_report, sequences
 from bsd.analysis.frames import require_columns
 from bsd.analysis.style import STYLE, FittedFigure
 
@@ -359,7 +359,8 @@ def _sections(results):
     own = [section for maker in makers if (section := maker(results)) is not None]
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
-    return own + [Section(**parts) for parts in perception_report.sections(results.folder)]
+    parts = sequences.sections(results.folder) + perception_report.sections(results.folder)
+    return own + [Section(**part) for part in parts]
 
 
 def _learning(results):

@@ -28,6 +28,14 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
+#: What runs on sequences measure besides.
+SEQUENCE_MEASURES = {
+    "mse": "forecast, mean squared error (normalised)",
+    "mse_persistence": "persistence, the same",
+    "mse_seasonal": "seasonal persistence, the same",
+    "trigram_accuracy": "accuracy of a trigram model",
+}
+
 #: An exported program holds all of its trials at once.
 MAX_EXPORT_GB = 4
 
@@ -185,8 +193,9 @@ def summarise(metrics, out):
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
             "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
-            "ms_per_trial",
+            "ms_per_trial", *SEQUENCE_MEASURES,
         )
+        if key in metrics
     }
     return {
         "name": first["name"],
@@ -225,6 +234,9 @@ def _show_summary(summary, metrics, reports):
     spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
     table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
     table.add_row("test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %")
+    for key, label in SEQUENCE_MEASURES.items():
+        if key in summary:
+            table.add_row(label, f"{summary[key]:.4f}")
     table.add_row("recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}")
     table.add_row("computing time per training trial", f"{summary['ms_per_trial']:.2f} ms")
     table.add_row("peak memory, simulation and Python", f"{summary['peak_mb']:.0f} MB")
@@ -314,6 +326,10 @@ def _network(name, assignments, layers):
     from bsd.runs.data import available
 
     chosen = _changed(name, assignments, layers, None)
+    if chosen.is_sequence:
+        from bsd.runs.experiments.run import build_network, load_data
+
+        return build_network(chosen, load_data(chosen, 0))
     data_set = available().set_index("name").loc[chosen.data]
     height, width = map(int, data_set["shape"].split("x"))
     sizes = [height * width, *chosen.hidden, int(data_set["classes"])]

@@ -284,6 +284,47 @@ def learning(
         print(json.dumps(found))
 
 
+@bench.command()
+def sequence(
+    name: Annotated[str, typer.Argument(help="Experiment on a sequence: forecast or text.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `bsd run`.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0",
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Error beside backpropagation through the same recurrent network in PyTorch."""
+    from bsd.runs.bench.sequences import measure_sequence
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import experiment
+    from bsd.runs.literals import parse_assignment
+
+    chosen = experiment(name).changed(
+        epochs=epochs, assignments=dict(parse_assignment(text) for text in set_ or [])
+    )
+    if not chosen.is_sequence:
+        raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
+    out = out or Path("results") / "bench-sequence"
+    python = _torch_python()
+    with RunProgress(console) as progress:
+        frame = measure_sequence(
+            chosen, options.seeds("--seeds", seeds), python, progress=progress.update
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out / "sequence.csv", index=False)
+    mean = frame.groupby(["method", "measure"], sort=False)["error"].mean()
+    table = Table(title=f"{name}: test part")
+    for heading in ("method", "measure", "error"):
+        table.add_column(heading)
+    for (method, measure), error in mean.items():
+        table.add_row(method, measure, f"{error:.4f}")
+    _print_table(table)
+    if as_json:
+        print(json.dumps({method: error for (method, _), error in mean.items()}))
+
+
 def _save_learning(curves, found, out):
     import matplotlib as mpl
 

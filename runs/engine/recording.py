@@ -261,7 +261,7 @@ def _voltages(network, table, outputs, replica):
 
 
 def _recalled(network, table, outputs, replica):
-    bottom = network.layout.population("B0", replica)
+    bottom, n = network.layout.population("B0", replica), network.n_stimulus
     timing = network.parameters.timing
     kept = np.flatnonzero(
         table["source"].str.contains("concept|percept") & (table["learn"] == 0)
@@ -269,10 +269,10 @@ def _recalled(network, table, outputs, replica):
     most = float(timing.duration * timing.f_max)
     return pd.DataFrame(
         {
-            "trial": np.repeat(table["trial"].to_numpy()[kept], bottom.size),
+            "trial": np.repeat(table["trial"].to_numpy()[kept], n),
             "replica": replica,
-            "pixel": np.tile(np.arange(bottom.size), len(kept)),
-            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells].ravel() / most,
-            "drive": outputs["trial_cells.u"][kept][:, bottom.cells].ravel(),
+            "pixel": np.tile(np.arange(n), len(kept)),
+            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells][:, :n].ravel() / most,
+            "drive": outputs["trial_cells.u"][kept][:, bottom.cells][:, :n].ravel(),
         }
     )

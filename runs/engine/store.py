@@ -38,6 +38,7 @@ FRAMES = (
     "weight_distribution",
     "cosines",
     "recalled",
+    "forecast",
 )
 
 

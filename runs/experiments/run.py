@@ -22,18 +22,22 @@ import pandas as pd
 
 from bsd.analysis.divergence import divergences
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, ResultsFolder
+from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.text import generate
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
     alignment_trials,
     check_table,
     join_tables,
     recall_trials,
+    sequence_trials,
     test_trials,
     training_trials,
 )
@@ -78,6 +82,8 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
 
 def load_data(experiment, fold):
     """The data set of an experiment, a fold of it where it has folds."""
+    if experiment.is_sequence:
+        return SEQUENCES[experiment.data](**experiment.options, name=experiment.data)
     return load(experiment.data, fold) if experiment.folds > 1 else load(experiment.data)
 
 
@@ -93,15 +99,21 @@ def experiment_table(experiment, dataset, seed):
     """
     tables = [alignment_trials(dataset, 0, N_ALIGNMENT)]
     decay = experiment.parameters.learning.decay
-    for table in training_trials(
-        dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
-    ):
+    if experiment.is_sequence:
+        training = sequence_trials(
+            dataset, experiment.epochs, seed, segment=experiment.segment, decay=decay
+        )
+    else:
+        training = training_trials(
+            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
+        )
+    for table in training:
         epoch = table["epoch"].iloc[0]
         record = N_SHOWN if epoch == experiment.epochs else 0
         tables += [
             table,
             alignment_trials(dataset, epoch, N_ALIGNMENT),
-            test_trials(dataset, epoch, record=record),
+            test_trials(dataset, epoch, record=record, carry=experiment.is_sequence),
         ]
     tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
     return check_table(join_tables(tables), dataset, dataset.n_concepts)
@@ -191,6 +203,10 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             right = recording.trials["correct"].astype(float).mean()
         probes = first == 0 or tables[0]["phase"].iloc[first - 1] != "align"
         frames = _frames(network, simulation, recording, experiment.epochs, probes)
+        if chunk["phase"].iloc[0] == "test" and getattr(dataset, "values", None) is not None:
+            frames["forecast"] = forecast_frame(
+                recording.evidence, recording.trials, dataset.targets, dataset.values
+            )
         folder.save_chunk(number, frames, simulation.state, times)
         if "weight_distribution" in frames:
             found = _divergences(network, frames)
@@ -203,11 +219,15 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     for name, frame in frames.items():
         folder.write_frame(name, frame)
     class_means = _class_means(dataset)
-    folder.write_arrays(
-        "recall",
-        **_recall(recalled, frames["trials"], class_means),
-        image_shape=np.array(dataset.image_shape),
-    )
+    if not experiment.is_sequence:
+        folder.write_arrays(
+            "recall",
+            **_recall(recalled, frames["trials"], class_means),
+            image_shape=np.array(dataset.image_shape),
+        )
+    if experiment.data == "text":
+        progress("run", n_trials, n_trials, "writing a text")
+        folder.write_json("generated", generate(simulation, dataset, seeds[0]))
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica))
@@ -216,6 +236,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         | _performance(
             experiment, class_means, _of(replica, frames["trials"]), _of(replica, recalled)
         )
+        | _sequence_performance(experiment, dataset, frames["forecast"], replica)
         for replica, own in enumerate(seeds)
     ]
     means = {
@@ -236,7 +257,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         "seed": folder.config["seed"],
         "fold": folder.config["fold"],
         "epochs": experiment.epochs,
-        "layers": list(network.layout.layers),
+        "layers": network.cells_per_layer,
         "synapses": network.n_synapses,
         "device": simulation.simulator.device,
         "warnings": [
@@ -262,9 +283,11 @@ def configuration(experiment, network, seeds, fold, device):
         "name": experiment.name,
         "description": experiment.description,
         "data": experiment.data,
-        "layers": list(network.layout.layers),
+        "layers": network.cells_per_layer,
         "epochs": experiment.epochs,
         "shift": experiment.shift,
+        "options": experiment.options,
+        "segment": experiment.segment,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
         "folds": experiment.folds,
@@ -409,6 +432,16 @@ def _performance(experiment, class_means, trials, recalled):
     }
 
 
+def _sequence_performance(experiment, dataset, forecast, replica):
+    """Errors of the forecast in the last epoch; accuracy of a trigram model of the text."""
+    if experiment.data == "text":
+        return {"trigram_accuracy": ngram_accuracy(dataset, 3)}
+    if len(forecast):
+        own = _of(replica, forecast)
+        return forecast_errors(own[own["epoch"] == experiment.epochs])
+    return {}
+
+
 def _recall(recalled, trials, class_means):
     """Recalled stimulus of each concept, mean over trials and replicas."""
     concepts = trials.drop_duplicates("trial").set_index("trial")["concept"]
@@ -421,12 +454,11 @@ def _recall(recalled, trials, class_means):
 
 
 def _class_means(dataset):
-    """Mean training stimulus of each concept, (n_concepts, n_pixels)."""
+    """Mean training stimulus of each concept, (n_concepts, n_pixels); zeros of one without any."""
+    members = [dataset.x_train[dataset.y_train == c] for c in range(dataset.n_concepts)]
+    n_pixels = int(np.prod(dataset.image_shape))
     return np.stack(
-        [
-            dataset.x_train[dataset.y_train == c].mean(axis=0).ravel()
-            for c in range(dataset.n_concepts)
-        ]
+        [own.mean(axis=0).ravel() if len(own) else np.zeros(n_pixels) for own in members]
     )
 
 

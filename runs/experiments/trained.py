@@ -13,6 +13,7 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
+from bsd.runs.experiments.presets import SEQUENCES
 from bsd.runs.literals import parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
@@ -69,7 +70,7 @@ class TrainedNetwork:
         network = self.network
         if not (parameters is values is capacity is None):
             network = BidirectionalNetwork(
-                [*network.layout.layers[:-1], network.n_concepts],
+                [*network.cells_per_layer[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
                 values=values,
                 projection=network.projection,
@@ -118,13 +119,16 @@ def _open(folder, replica):
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
-    if list(network.layout.layers) != widths:
+    if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
             "was changed."
         )
     folds = config.get("folds", 1)
-    dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
+    if config["data"] in SEQUENCES:
+        dataset = SEQUENCES[config["data"]](**config["options"], name=config["data"])
+    else:
+        dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(
         folder, config, metrics, network, dataset, weights, seed, replica or 0
