@@ -129,8 +129,15 @@ def _parameters(base, **assignments):
     )
 
 
+#: Chosen on a quarter of the training folds: memories of the same concept do not repel, cells near
+#: a target rate.
 _DIGITS = _parameters(
-    DISCRETE, learning__lam="1", learning__eta_top="0.1", learning__eta_bottom="0.02"
+    DISCRETE,
+    learning__familiarity="0.9",
+    learning__homeostasis="0.1",
+    learning__lam="4",
+    learning__eta_top="0.1",
+    learning__eta_bottom="0.02",
 )
 
 #: Chosen on 5000 validation images of the training set: square receptive fields in the first
@@ -147,6 +154,18 @@ _IMAGES = _parameters(
 _LARGE = _parameters(
     _IMAGES, learning__eta="0.2", learning__eta_feedback="0.2", learning__decay="0.65"
 )
+#: Layers settle one after the other: larger learning rates, more epochs. Spikes take a step from
+#: layer to layer: a trial has ten steps and one for each hidden layer.
+_DEEP = _parameters(
+    _IMAGES,
+    timing__duration="16*ms",
+    learning__eta="0.3",
+    learning__eta_feedback="0.3",
+    learning__decay="0.75",
+)
+
+#: Smaller fields were better on 3000 validation images of Fashion-MNIST.
+_FASHION_LARGE = _parameters(_LARGE, encoding__receptive_field="7")
 
 #: Chosen on the validation parts of the benchmark series.
 _SERIES = _parameters(
@@ -214,6 +233,16 @@ PRESETS = {
             expected="95.1 % in half a minute",
         ),
         Experiment(
+            "mnist5k-deep",
+            "the same, six hidden layers, trials of 16 steps",
+            "mnist5k",
+            (256, 256, 256, 256, 256, 256),
+            10,
+            _DEEP,
+            shift=1,
+            expected="not measured yet",
+        ),
+        Experiment(
             "mnist",
             "complete MNIST",
             "mnist",
@@ -241,6 +270,15 @@ PRESETS = {
             5,
             _IMAGES,
             expected="85.8 % in 4 minutes",
+        ),
+        Experiment(
+            "fashion-large",
+            "complete Fashion-MNIST, wide layers",
+            "fashion",
+            (1000, 1000),
+            6,
+            _FASHION_LARGE,
+            expected="not measured yet",
         ),
         Experiment(
             "forecast",
