@@ -675,17 +675,64 @@ def plot_accuracy_curves(accuracy, ax=None):
     """
     require_columns(accuracy, ["method", "seed", "epoch", "accuracy"], "accuracy")
     ax = new_axes(ax, 3.8)
-    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
-    for color, (method, own) in zip(
-        palette, accuracy.groupby("method", sort=False), strict=False
-    ):
-        curve = 100 * own.groupby("epoch")["accuracy"].agg(["mean", "min", "max"])
-        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
-        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
+    _method_lines(accuracy, "epoch", ax)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+_DISTURBANCES = {
+    "noise": "SD of noise on each pixel",
+    "occlusion": "share of dark pixels",
+    "loss": "share of lost stimulus spikes",
+    "weight_noise": "SD of weight noise / SD of weights",
+}
+
+
+@styled
+def plot_robustness(robustness, ax=None):
+    """Test accuracy under disturbances: a panel per kind, a line per method.
+
+    Parameters
+    ----------
+    robustness : pandas.DataFrame
+        ``method, seed, kind, level, accuracy``; lines are means, bands the range over seeds.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``; the panels take its place.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["method", "seed", "kind", "level", "accuracy"]
+    require_columns(robustness, columns, "robustness")
+    kinds = list(robustness["kind"].unique())
+    n_rows = -(-len(kinds) // 2)
+    ax, panels = panels_in(ax, 2.6 * n_rows, n_rows, 2, sharey=True)
+    for panel, kind in zip(panels.flat, kinds, strict=False):
+        _method_lines(robustness[robustness["kind"] == kind], "level", panel)
+        panel.set(xlabel=_DISTURBANCES.get(kind, kind))
+    for panel in panels.flat[len(kinds) :]:
+        panel.set_axis_off()
+    for panel in panels[:, 0]:
+        panel.set(ylabel="test accuracy (%)")
+    panels[0, 0].legend(loc="lower left")
+    return ax
+
+
+def _method_lines(frame, x, ax):
+    """Accuracy along `x`, one line per method, mean and range over seeds."""
+    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
+    for color, (method, own) in zip(palette, frame.groupby("method", sort=False), strict=False):
+        curve = 100 * own.groupby(x)["accuracy"].agg(["mean", "min", "max"])
+        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
 
 
 @styled

@@ -163,6 +163,7 @@ def write_report(folder):
         kind="run",
         lead=_lead(results),
         command=_command(results),
+        warnings=results.metrics.get("warnings", []),
         numbers=_numbers(results),
         config_name="config.yaml",
         config=config,
@@ -337,7 +338,7 @@ def _numbers(results):
             f"{len(replicas)}; test accuracy {_percent(shares.mean())} ± "
             f"{100 * shares.std():.1f} (SD)",
         ))
-    for known_elsewhere in ("name", "out"):
+    for known_elsewhere in ("name", "out", "warnings"):
         metrics.pop(known_elsewhere, None)
     rows += [(key[0].upper() + key[1:], value) for key, value in _flat(metrics)]
     return rows

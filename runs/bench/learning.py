@@ -23,9 +23,10 @@ __all__ = [
     "GRID",
     "OWN",
     "comparison",
-    "finished_curves",
+    "finished_rows",
     "measure_learning",
     "summarise_learning",
+    "train_all",
 ]
 
 #: The streaming rule: method and what differs in its parameters.
@@ -54,13 +55,13 @@ def comparison(experiment, n_train):
     }
 
 
-def finished_curves(folder, settings):
-    """Curves that an earlier call left in a folder, so that it goes on where it stopped.
+def finished_rows(path, settings):
+    """Rows that an earlier call left in a folder, so that it goes on where it stopped.
 
     Parameters
     ----------
-    folder : Path
-        With ``learning.csv`` and ``settings.json``, or without, or not there yet.
+    path : Path
+        A table beside ``settings.json``, or not there yet.
     settings : dict
         Of `comparison`.
 
@@ -71,14 +72,16 @@ def finished_curves(folder, settings):
     Raises
     ------
     InputError
-        If the folder holds another comparison.
+        If it is of another comparison.
     """
-    curves, known = folder / "learning.csv", folder / "settings.json"
-    if not curves.exists():
+    known = path.with_name("settings.json")
+    if not path.exists():
         return None
     if not known.exists() or json.loads(known.read_text()) != settings:
-        raise InputError(f"{folder} holds another comparison: choose a new folder with --out.")
-    return pd.read_csv(curves)
+        raise InputError(
+            f"{path.parent} holds another comparison: choose a new folder with --out."
+        )
+    return pd.read_csv(path)
 
 
 def measure_learning(
@@ -100,9 +103,9 @@ def measure_learning(
     n_train : int, optional
         Use so many training stimuli, chosen at random.
     finished : DataFrame, optional
-        Curves of the same comparison that are there already; what they hold is not run again.
+        Rows of the same comparison that are there already; what they hold is not run again.
     save : callable, optional
-        ``save(curves)`` with all curves so far, each time a method has finished with a seed.
+        ``save(rows)`` with all rows so far, each time a method has finished with a seed.
     progress : callable, optional
         ``progress(run, stage, done, total, text)``.
 
@@ -111,6 +114,38 @@ def measure_learning(
     DataFrame
         Columns method, seed, epoch, trials (training trials by then), accuracy, accuracy_train
         and learning_rate (baselines).
+    """
+    return train_all(
+        experiment, seeds, (OWN, _curve_of_streaming), (BASELINES, _curve_of_baseline),
+        torch_python=torch_python, n_train=n_train, finished=finished, save=save,
+        progress=progress,
+    )
+
+
+def train_all(
+    experiment, seeds, own, baselines, *, torch_python=None, n_train=None, finished=None,
+    save=None, progress=None, **request,
+):
+    """Train methods on the same data, as many at a time as there are cores.
+
+    Parameters
+    ----------
+    experiment, seeds, torch_python, n_train, finished, save, progress
+        See `measure_learning`.
+    own : tuple of (dict, callable)
+        Methods of the streaming rule with what differs in their parameters, and
+        ``frame(method, seed, dataset, simulation, right)`` of a trained network, see
+        `_train_streaming`.
+    baselines : tuple of (sequence of str, callable)
+        Methods of `torch_baselines.py`, and ``frame(method, seed, dataset, result, rate)`` of what
+        the PyTorch process answered.
+    **request
+        Asked of the PyTorch process besides.
+
+    Returns
+    -------
+    DataFrame
+        All frames, in the order of the methods.
     """
     lock, stopped = threading.Lock(), threading.Event()
     frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
@@ -123,11 +158,36 @@ def measure_learning(
             if progress:
                 progress(*event)
 
+    (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
+
+    def ordered():
+        order = [*own, *baselines]
+        return pd.concat(frames, ignore_index=True).sort_values(
+            ["method", "seed"],
+            key=lambda column: column.map(order.index) if column.name == "method" else column,
+            kind="stable",
+            ignore_index=True,
+        )
+
     def keep(frame):
         with lock:
             frames.append(frame)
             if save:
-                save(_ordered(frames))
+                save(ordered())
+
+    def streaming(method, changed, seed):
+        simulation, right = _train_streaming(method, changed, dataset, seed, report)
+        keep(frame_of_own(method, seed, dataset, simulation, right))
+
+    def baseline(method):
+        missing = [seed for seed in seeds if (method, seed) not in done]
+        known = [f["learning_rate"].iloc[0] for (name, _), f in done.items() if name == method]
+        asked = {**request, "method": method}
+        rate = known[0] if known else None
+        for seed, *rest in _train_baseline(
+            torch_python, asked, dataset, missing, rate, seeds[0], report
+        ):
+            keep(frame_of_baseline(method, seed, dataset, *rest))
 
     dataset = _shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
@@ -142,25 +202,21 @@ def measure_learning(
             "network": network_constants(network),
             "epochs": experiment.epochs,
             "shift": experiment.shift,
+            **request,
         }
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            jobs = []
-            for method in BASELINES if torch_python else ():
-                missing = [seed for seed in seeds if (method, seed) not in done]
-                known = [f for (name, _), f in done.items() if name == method]
-                rate = known[0]["learning_rate"].iloc[0] if known else None
-                if missing:
-                    jobs.append(pool.submit(
-                        _baseline, torch_python, {**request, "method": method}, dataset, missing,
-                        rate, seeds[0], keep, report,
-                    ))
-            for method, changes in OWN.items():
+            jobs = [
+                pool.submit(baseline, method)
+                for method in (baselines if torch_python else ())
+                if any((method, seed) not in done for seed in seeds)
+            ]
+            for method, changes in own.items():
                 changed = experiment.changed(assignments=changes)
-                for seed in seeds:
-                    if (method, seed) not in done:
-                        jobs.append(pool.submit(
-                            _streaming, method, changed, dataset, seed, keep, report
-                        ))
+                jobs += [
+                    pool.submit(streaming, method, changed, seed)
+                    for seed in seeds
+                    if (method, seed) not in done
+                ]
             try:
                 for job in jobs:
                     job.result()
@@ -168,18 +224,7 @@ def measure_learning(
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    return _ordered(frames)
-
-
-def _ordered(frames):
-    """One frame, methods in the order of the table, seeds in theirs."""
-    order = [*OWN, *BASELINES]
-    curves = pd.concat(frames, ignore_index=True)
-    return curves.sort_values(
-        ["method", "seed", "epoch"],
-        key=lambda column: column.map(order.index) if column.name == "method" else column,
-        ignore_index=True,
-    )
+    return ordered()
 
 
 def _shuffled(dataset, n_train):
@@ -190,7 +235,8 @@ def _shuffled(dataset, n_train):
     )
 
 
-def _streaming(method, experiment, dataset, seed, keep, report):
+def _train_streaming(method, experiment, dataset, seed, report):
+    """A trained simulation, and the share of right decisions by epoch and phase."""
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
     tables = []
     for table in training_trials(
@@ -205,12 +251,15 @@ def _streaming(method, experiment, dataset, seed, keep, report):
         done += len(recording.trials)
         report(f"{method}, seed {seed}", "run", done, len(table), "")
     right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
-    right = right.groupby(["epoch", "phase"])["correct"].mean().unstack()
-    keep(_curve(method, seed, dataset, right["test"], right["train"]))
+    return simulation, right.groupby(["epoch", "phase"])["correct"].mean().unstack()
 
 
-def _baseline(python, request, dataset, seeds, rate, search_seed, keep, report):
-    """Train one method with each seed; without a `rate`, look for the best one first."""
+def _curve_of_streaming(method, seed, dataset, simulation, right):
+    return _curve(method, seed, dataset, right["test"], right["train"])
+
+
+def _train_baseline(python, request, dataset, seeds, rate, search_seed, report):
+    """Seed, the process's answer and learning rate, of each seed; without a rate, look for it."""
     method = request["method"]
     epochs = request["epochs"]
     per_epoch = len(dataset.x_train)
@@ -229,9 +278,11 @@ def _baseline(python, request, dataset, seeds, rate, search_seed, keep, report):
             rate = torch.ask({**request, **search}, count)["learning_rate"]
         for seed in seeds:
             wanted = {"task": "train", "learning_rate": rate, "seed": seed}
-            result = torch.ask({**request, **wanted}, count)
-            test, train = result["test_accuracy"], result["train_accuracy"]
-            keep(_curve(method, seed, dataset, test, train, rate))
+            yield seed, torch.ask({**request, **wanted}, count), rate
+
+
+def _curve_of_baseline(method, seed, dataset, result, rate):
+    return _curve(method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate)
 
 
 def _curve(method, seed, dataset, test, train, learning_rate=None):

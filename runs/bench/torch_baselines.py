@@ -167,32 +167,33 @@ class Network:
         return GAIN * (drive.mean(0) @ self.codes.T) / math.sqrt(self.cells)
 
     @torch.no_grad()
-    def percepts(self, images, spike_loss=0.0, weight_noise=0.0):
+    def percepts(self, images, loss=0.0, weight_noise=0.0):
         """Concept of each image, -1 for a tie or silence.
 
         Parameters
         ----------
         images : Tensor, shape (n, pixels)
-        spike_loss : float
-            Probability that a spike reaches none of its targets.
+        loss : float
+            Probability that a spike of a stimulus cell is lost.
         weight_noise : float
-            SD of the noise added to each weight, in units of the SD of its matrix.
+            SD of the noise added to each weight, in units of the SD of its matrix, both where
+            there are synapses.
         """
         weights = self.forward_weights
         if weight_noise:
+            there = [self.connected > 0] + [torch.ones_like(w, dtype=bool) for w in weights[1:]]
             weights = [
-                w + weight_noise * w.std() * torch.randn(w.shape, generator=self.generator)
-                for w in weights
+                w + weight_noise * w[c].std() * c * torch.randn(w.shape, generator=self.generator)
+                for w, c in zip(weights, there, strict=True)
             ]
         found = []
         for start in range(0, len(images), 500):
             spikes = encode(images[start : start + 500], self.steps, self.generator)
+            if loss:
+                spikes = spikes * (torch.rand(spikes.shape, generator=self.generator) >= loss)
             for w in weights:
                 if self.delayed and w is not weights[0]:
                     spikes = late(spikes)
-                if spike_loss:
-                    kept = torch.rand(spikes.shape, generator=self.generator) >= spike_loss
-                    spikes = spikes * kept
                 spikes, _ = self.layer(spikes, w)
             # the codes have one norm, so the largest overlap is the largest cosine
             overlap = (spikes.sum(0) @ self.codes.T).round(decimals=3)
@@ -529,7 +530,7 @@ class Server:
         result["perturbed"] = []
         for kind, level in request.get("perturbations", []):
             stimuli = disturb(images.flatten(1), kind, level, network.generator)
-            passed = {kind: level} if kind in ("spike_loss", "weight_noise") else {}
+            passed = {kind: level} if kind in ("loss", "weight_noise") else {}
             result["perturbed"].append([kind, level, accuracy(network, stimuli, labels, **passed)])
         return result
 

@@ -1,5 +1,6 @@
 """Commands and their options."""
 
+import errno
 import json
 import shlex
 import signal
@@ -65,12 +66,22 @@ def main():
         }.get("".join(sys.argv[1:2]), "")
         console.print(f"[yellow]interrupted[/]{hint}")
         sys.exit(130)
-    except (RuntimeError, OSError, MemoryError) as error:
+    except OSError as error:
+        _fail(_explained(error), code=1)
+    except (RuntimeError, MemoryError) as error:
         _fail(str(error) or "out of memory: use smaller --layers", code=1)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")):
             _fail(error.format_message() if hasattr(error, "format_message") else str(error))
         raise
+
+
+def _explained(error):
+    """What failed on which file, and for a full disk what to do."""
+    text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        text += ": make room ($TMPDIR moves temporary files); a run goes on with --resume"
+    return text
 
 
 def _fail(text, code=2):
@@ -146,7 +157,7 @@ def run(
     if metrics["out"].nunique() > 1:
         from bsd.runs.engine.store import write_atomically
 
-        table = metrics.to_csv(index=False)
+        table = metrics.assign(warnings=metrics["warnings"].map(len)).to_csv(index=False)
         for file, text in (("runs.csv", table), ("metrics.json", json.dumps(summary, indent=1))):
             write_atomically(out / file, lambda f, text=text: f.write(text.encode()))
     reports = _reports(metrics)
@@ -191,6 +202,7 @@ def summarise(metrics, out):
         "epochs": int(first["epochs"]),
         "layers": list(first["layers"]),
         "device": first["device"],
+        "warnings": sum(runs["warnings"], []),
         "out": str(out),
     }
 
@@ -219,6 +231,8 @@ def _show_summary(summary, metrics, reports):
     table.add_row("compile", f"{summary['build_s']:.1f} s")
     table.add_row("trials", f"{summary['trials']:,}")
     Console().print(table)
+    if summary["warnings"]:
+        console.print(f"[yellow]{len(summary['warnings'])} warnings[/], see the report")
     for report in reports[:1]:
         Console().print(f"report: {report}", soft_wrap=True, highlight=False)
     if len(reports) > 1:

@@ -219,28 +219,18 @@ def _print_torch(numbers):
     Console().print(table)
 
 
-@bench.command()
-def learning(
-    data: Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")],
-    layers: Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training stimuli.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0,1,2",
-    train: Annotated[int | None, typer.Option(help="Use so many training stimuli.")] = None,
-    out: Out = None,
-    as_json: Json = False,
-):
-    """Accuracy beside backpropagation and other rules in PyTorch, on the same network.
+Data = Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")]
+Layers = Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimuli.")]
+Seeds = Annotated[str, typer.Option(help="Seeds: 0,1,2")]
+Train = Annotated[int | None, typer.Option(help="Use so many training stimuli.")]
 
-    Stopped at any moment, the same command goes on with what is missing.
-    """
-    from bsd.runs.bench.learning import (
-        comparison,
-        finished_curves,
-        measure_learning,
-        summarise_learning,
-    )
+
+def _measured(measure, data, layers, epochs, seeds, train, path):
+    """The experiment with the options' changes, and its rows, which are kept at `path`."""
+    from bsd.runs.bench.learning import comparison, finished_rows
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.engine.store import write_json
+    from bsd.runs.engine.store import write_atomically, write_json
     from bsd.runs.experiments import experiment
 
     chosen = experiment(data).changed(
@@ -250,29 +240,48 @@ def learning(
     numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
-    out = out or Path("results") / f"bench-learning-{chosen.name}"
     settings = comparison(chosen, train)
-    finished = finished_curves(out, settings)
+    finished = finished_rows(path, settings)
     python = _torch_python()
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "settings.json", settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path.with_name("settings.json"), settings)
+
+    def save(rows):
+        write_atomically(path, lambda file: rows.to_csv(file, index=False))
+
     with RunProgress(console) as progress:
-        curves = measure_learning(
-            chosen, numbers, torch_python=python, n_train=train, finished=finished,
-            save=lambda curves: _save_curves(curves, out), progress=progress.update,
+        rows = measure(
+            chosen, numbers, torch_python=python, n_train=train, finished=finished, save=save,
+            progress=progress.update,
         )
+    return chosen, rows
+
+
+@bench.command()
+def learning(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
+
+    out = out or Path("results") / f"bench-learning-{data}"
+    path = out / "learning.csv"
+    chosen, curves = _measured(measure_learning, data, layers, epochs, seeds, train, path)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:
         print(json.dumps(found))
-
-
-def _save_curves(curves, out):
-    from bsd.runs.engine.store import write_atomically
-
-    write_atomically(out / "learning.csv", lambda file: curves.to_csv(file, index=False))
 
 
 def _save_learning(curves, found, out):
@@ -308,3 +317,44 @@ def _print_learning(chosen, found):
             shown(found["learning_rate"][method]),
         )
     _print_table(table)
+
+
+@bench.command()
+def robustness(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy under noise, occlusion, lost spikes and noisy weights, beside backpropagation.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.analysis.figures import plot_robustness
+    from bsd.analysis.style import FittedFigure
+    from bsd.runs.bench.robustness import measure_robustness, summarise_robustness
+
+    out = out or Path("results") / f"bench-robustness-{data}"
+    path = out / "robustness.csv"
+    chosen, frame = _measured(measure_robustness, data, layers, epochs, seeds, train, path)
+    found = summarise_robustness(frame)
+    (out / "robustness.json").write_text(json.dumps(found, indent=1))
+    plot_robustness(frame, FittedFigure().subplots()).figure.savefig(
+        out / "robustness.png", dpi=150
+    )
+    table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}: test %")
+    table.add_column("disturbance")
+    table.add_column("level", justify="right")
+    for method in found["accuracy"]:
+        table.add_column(method, justify="right")
+    for kind, levels in found["levels"].items():
+        for number, level in enumerate(levels):
+            right = [own[kind][number] for own in found["accuracy"].values()]
+            table.add_row(kind, f"{level:g}", *(f"{100 * value:.2f}" for value in right))
+    _print_table(table)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))

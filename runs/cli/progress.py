@@ -68,6 +68,11 @@ class RunProgress:
 
     def update(self, run, stage, done, total, text):
         """Take one event of `bsd.runs.experiments.run_many`."""
+        if stage == "warning":
+            self._console.print(
+                Text.assemble(("warning: ", "yellow"), f"{run}: {text}"), soft_wrap=True
+            )
+            return
         key = (run, stage)
         label = STAGES[stage] if run == "all" else f"{run}: {STAGES[stage]}"
         if self._bars:

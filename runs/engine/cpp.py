@@ -45,7 +45,12 @@ def compiler_version():
     """Version, and what -march=native means on this processor."""
     command = [compiler(), "-march=native", "-Q", "--help=target"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True)
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
+    if version.returncode != 0 or not version.stdout:
+        raise InputError(
+            f"{compiler()} --version fails (exit code {version.returncode}): set CXX to a C++ "
+            "compiler that works, or use --device runtime."
+        )
     return version.stdout.splitlines()[0] + run.stdout
 
 

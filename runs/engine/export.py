@@ -15,7 +15,7 @@ from bsd.equations.errors import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import cpp, cuda
 from bsd.runs.engine.recording import Recording
-from bsd.runs.engine.simulation import check_dataset, check_finite, trial_inputs
+from bsd.runs.engine.simulation import check_dataset, check_outputs, trial_inputs
 from bsd.runs.engine.standalone import read_output, trim
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
@@ -441,7 +441,7 @@ def load_results(directory):
     if not outputs["afferents.finished"].any():
         raise InputError(f"the run in {directory} was interrupted: run `make run` again.")
     outputs = trim(outputs, n_trials, network.parameters.timing.steps)
-    check_finite(outputs, tables[0])
+    check_outputs(network, outputs, tables)
     return Recording.from_outputs(network, tables, outputs)
 
 

@@ -9,7 +9,7 @@ from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
 from bsd.runs.trials import replica_tables, trial_arrays
 
-__all__ = ["Simulation", "check_dataset", "check_finite", "cut", "trial_inputs"]
+__all__ = ["Simulation", "check_dataset", "check_outputs", "cut", "trial_inputs"]
 
 
 class Simulation:
@@ -67,6 +67,14 @@ class Simulation:
                     f"({np.shape(state.get(name))} instead of {np.shape(value)}): "
                     "use the layers and memory slots that it was saved with."
                 )
+        for name, value in self.state.items():
+            if np.asarray(state[name]).dtype.kind != value.dtype.kind or not np.isfinite(
+                state[name]
+            ).all():
+                raise InputError(
+                    f"the saved {name} holds other values than finite numbers of type "
+                    f"{value.dtype}: it is damaged, or was not saved by this package."
+                )
         self.state = {name: np.array(state[name]) for name in self.state}
 
     def chunks(self, table, progress=None):
@@ -108,7 +116,7 @@ class Simulation:
         start = time.perf_counter()
         outputs = self.simulator.run(inputs, len(pieces[0]), progress)
         self.run_s += time.perf_counter() - start
-        check_finite(outputs, pieces[0])
+        check_outputs(self.network, outputs, pieces)
         self.state = {name: outputs.pop(name) for name in self.state}
         return Recording.from_outputs(self.network, pieces, outputs)
 
@@ -152,9 +160,13 @@ class Simulation:
                     f"weights {name} have shape {values.shape}, the network's {projection.shape}: "
                     "use the layers that they were saved with."
                 )
-            if not np.isfinite(values).all() or np.abs(values).max() > bound:
+            if (
+                values.dtype.kind not in "fiub"
+                or not np.isfinite(values).all()
+                or np.abs(values).max(initial=0) > bound
+            ):
                 raise InputError(
-                    f"weights {name}: give finite values of at most learning.weight_max = {bound}."
+                    f"weights {name}: give finite numbers of at most learning.weight_max = {bound}."
                 )
             if values[~self.network.connectivity(projection)].any():
                 raise InputError(
@@ -211,21 +223,89 @@ def trial_inputs(network, dataset, tables, seeds):
     }
 
 
-def check_finite(outputs, table):
-    """Refuse outputs of a simulation that diverged.
+def check_outputs(network, outputs, tables):
+    """Refuse outputs of a simulation that are incomplete, or that diverged.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+    outputs : dict of str to ndarray
+        What a simulator returned; only what is there is checked.
+    tables : list of DataFrame
+        The trials, of each replica.
 
     Raises
     ------
     RuntimeError
-        If a value is NaN or infinite.
+        If values are missing, NaN or infinite; the trial and the population are named.
     """
-    for name, value in outputs.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            first, last = table["trial"].iloc[0], table["trial"].iloc[-1]
-            raise RuntimeError(
-                f"{name} became NaN or infinite in trials {first} to {last}: "
-                "try smaller learning rates (learning.eta, learning.eta_top)."
+    trials = tables[0]["trial"].to_numpy()
+    span = f"trials {trials[0]} to {trials[-1]}"
+    for name in _incomplete(network, outputs, tables):
+        raise RuntimeError(
+            f"the simulation of {span} left {name} incomplete: is the disk of temporary files "
+            "($TMPDIR) full? Make room, then go on with --resume."
+        )
+    # what is per trial says where it began, so it comes first
+    for name, value in sorted(outputs.items(), key=lambda item: not item[0].startswith("trial_")):
+        if value.dtype.kind != "f" or np.isfinite(value).all():
+            continue
+        where, when = name, f"in {span}"
+        if name.startswith("trial_"):
+            row = np.flatnonzero(~np.isfinite(value).all(axis=1))[0]
+            column = np.flatnonzero(~np.isfinite(value[row]))[0]
+            where, when = _owner(network, name, column), f"in trial {trials[row]}"
+        elif name.endswith(".w"):
+            first = np.flatnonzero(~np.isfinite(value))[0]
+            where = next(
+                f"{p.name}, replica {p.source.replica}"
+                for p in network.layout.projections
+                if f"{p.synapses}.w" == name and p.synapse_slice.start <= first
+                and first < p.synapse_slice.stop
             )
+        raise RuntimeError(
+            f"{where} became NaN or infinite {when}: try smaller learning rates (learning.eta, "
+            "learning.eta_top), or look at changed equations."
+        )
+
+
+def _incomplete(network, outputs, tables):
+    """Names of outputs that are shorter than the trials make them."""
+    sizes = {name: np.size(value) for name, value in network.initial_state(0).items()}
+    steps, n_trials = network.parameters.timing.steps, len(tables[0])
+    for name, value in outputs.items():
+        if name.startswith("trial_"):
+            whole = len(value) == n_trials
+        elif name.startswith("probe_"):
+            whole = len(value) == n_trials * steps
+        elif name in sizes:
+            whole = len(value) == sizes[name]
+        else:
+            whole = len(value) > 0 or name.endswith((".i", ".t"))
+        if not whole:
+            yield name
+    dt = float(network.parameters.timing.dt)
+    for of, populations in (
+        ("cell", network.layout.populations), ("afferent", network.layout.afferents)
+    ):
+        counts = outputs[f"trial_{of}s.n_s"]
+        counted = sum(
+            counts[tables[p.replica]["record"].to_numpy(bool), p.cells].sum() for p in populations
+        )
+        i, t = outputs[f"{of}_spikes.i"], outputs[f"{of}_spikes.t"]
+        if len(i) != len(t) or np.count_nonzero(np.rint(t / dt) < n_trials * steps) != counted:
+            yield f"{of}_spikes"
+
+
+def _owner(network, name, column):
+    """Population of a column of a per-trial output."""
+    if name.startswith("trial_cosine."):
+        found = network.layout.populations[column]
+    else:
+        of = network.layout.populations if "cells" in name else network.layout.afferents
+        found = next(p for p in of if p.cells.start <= column < p.cells.stop)
+    replica = f", replica {found.replica}" if network.layout.replicas > 1 else ""
+    return f"{name} of population {found.name}{replica}"
 
 
 def cut(table, capacity):

@@ -5,10 +5,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import brian2
@@ -34,6 +35,8 @@ __all__ = [
     "write_project",
 ]
 
+#: Seconds after which the folder of a build that was killed is taken for abandoned.
+ABANDONED_S = 24 * 3600
 
 
 def cache_directory():
@@ -173,7 +176,7 @@ class StandaloneSimulator:
     InputError
         If a compiler or another tool is missing, or the cache cannot be written.
     RuntimeError
-        If the compiler fails (with the tail of its output).
+        If the compiler fails (with its first errors).
     """
 
     device = None
@@ -205,6 +208,10 @@ class StandaloneSimulator:
     def _build(self, progress):
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.parent.glob("building-*"):
+                with suppress(FileNotFoundError):  # another process may remove it, too
+                    if time.time() - left.stat().st_mtime > ABANDONED_S:
+                        shutil.rmtree(left, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix="building-", dir=self.folder.parent))
         except OSError as error:
             raise InputError(
@@ -248,7 +255,10 @@ class StandaloneSimulator:
             arguments = []
             for number, (name, array) in enumerate(inputs.items()):
                 file = scratch / f"in{number}.bin"
-                array.tofile(file)
+                try:
+                    file.write_bytes(array.data)
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(file)) from None
                 arguments.append(f"{name}={file}")
             results = scratch / "results"
             results.mkdir()
@@ -290,8 +300,10 @@ class StandaloneSimulator:
         errors.seek(0)
         said = errors.read().strip()
         if code != 0 or said:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
+            cure = "if memory is short, use smaller --layers; go on with --resume"
             raise RuntimeError(
-                f"the compiled simulation failed (exit code {code}): {said[-500:]}"
+                f"the compiled simulation {how} (exit code {code}): {said[-500:] or cure}"
             )
 
     def _hear(self, word, value):
@@ -330,7 +342,7 @@ def run_make(folder, arguments, total, progress):
     Raises
     ------
     RuntimeError
-        If make fails, with the tail of its output.
+        If make fails, with the first errors of its output.
     """
     log, done = [], 0
     process = subprocess.Popen(
@@ -353,8 +365,12 @@ def run_make(folder, arguments, total, progress):
         process.wait()
         raise
     if code != 0:
-        tail = "".join(log)[-2000:]
-        raise RuntimeError(f"compiling {folder} failed (make's exit code {code}):\n{tail}")
+        errors = [line for line in log if re.search(r"\berror\b|fatal|No space", line)]
+        said = " | ".join(line.strip() for line in (errors or log)[:3])
+        raise RuntimeError(
+            f"compiling failed (make's exit code {code}): {said[:1000]}: try another compiler with "
+            "CXX=..., or --device runtime, which needs none."
+        )
 
 
 def trim(outputs, n_trials, steps):

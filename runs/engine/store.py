@@ -4,12 +4,16 @@ Every finished chunk leaves its frames in ``parts/`` and then, atomically, a che
 that is stopped at any moment goes on from its last checkpoint.
 """
 
+import errno
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import socket
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,7 +21,10 @@ import yaml
 
 from bsd.equations.errors import InputError
 
-__all__ = ["FRAMES", "ResultsFolder", "write_atomically", "write_json"]
+__all__ = ["FRAMES", "ResultsFolder", "locked", "write_atomically", "write_json"]
+
+#: Version of the format of checkpoints and parts; those of another one are refused.
+FORMAT = 1
 
 #: Frames that a run collects chunk by chunk.
 FRAMES = (
@@ -35,7 +42,7 @@ FRAMES = (
 
 
 class ResultsFolder:
-    """Files of one run.
+    """Files of one run, for one process at a time; used as a context.
 
     Parameters
     ----------
@@ -49,8 +56,8 @@ class ResultsFolder:
     Raises
     ------
     InputError
-        If the folder cannot be written, holds something else than a run, or was started with
-        another config.
+        On entering the context: if the folder cannot be written, is in use by another process,
+        holds something else than a run, or was started with another config.
     """
 
     def __init__(self, path, config, resume=False):
@@ -58,40 +65,61 @@ class ResultsFolder:
         self.parts = self.path / "parts"
         self.config = config
         self._resume = resume
-        known = (self.path / "config.yaml").exists()
-        try:
-            if self.path.exists() and any(self.path.iterdir()) and not known:
+        self._rows = {}
+        self._held = ExitStack()
+
+    def __enter__(self):
+        with self._held:
+            try:
+                files = [f.name for f in self.path.iterdir()] if self.path.exists() else []
+                visible = {name for name in files if not name.startswith(".")}
+                if visible and "config.yaml" not in visible:
+                    raise InputError(
+                        f"{self.path} holds other files: choose a new folder with --out."
+                    )
+                if self._resume and not visible:
+                    raise InputError(
+                        f"{self.path} holds no run to resume: start it without --resume."
+                    )
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._held.enter_context(locked(self.path))
+                write_atomically(self.path / ".writable", lambda file: None)
+                (self.path / ".writable").unlink()
+            except OSError as error:
                 raise InputError(
-                    f"{self.path} holds other files: choose a new folder with --out."
-                )
-            if resume:
-                self._check_same(known)
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".writable", lambda file: None)
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path} ({error.strerror}): choose another folder with --out."
-            ) from None
+                    f"cannot write to {self.path} ({error.strerror}): choose another folder with "
+                    "--out."
+                ) from None
+            if self._resume:
+                self._check_same()
+            self._held = self._held.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._held.close()
 
     def begin(self):
         """Make room for the run: files of an earlier one go, unless it is resumed."""
         if not self._resume:
-            shutil.rmtree(self.parts, ignore_errors=True)
-            shutil.rmtree(self.path / "experiments", ignore_errors=True)  # on the earlier network
-            old = [*self.path.glob("weights*.npz")]
-            old += [self.path / f for f in ("checkpoint.npz", "metrics.json", "report.html")]
-            for file in old:
+            # the metrics first: they say that the rest is whole
+            old = ["metrics.json", "provenance.json", "recall.npz", "report.html"]
+            old += [f"{name}.parquet" for name in FRAMES]
+            old = [self.path / file for file in old]
+            for file in (*old, *self.path.glob("weights*.npz"), *self._checkpoints()):
                 file.unlink(missing_ok=True)
-        self.parts.mkdir(parents=True, exist_ok=True)
+            for folder in ("parts", "experiments", "figures"):  # made from the earlier network
+                shutil.rmtree(self.path / folder, ignore_errors=True)
         write_atomically(self.path / "config.yaml", lambda file: _dump_yaml(self.config, file))
+        self.parts.mkdir(exist_ok=True)
 
-    def _check_same(self, known):
-        if not known:
-            raise InputError(f"{self.path} holds no run to resume: start it without --resume.")
-        before = yaml.safe_load((self.path / "config.yaml").read_text())
+    def _check_same(self):
+        file = self.path / "config.yaml"
+        try:
+            before = dict(yaml.safe_load(file.read_text()))
+        except (OSError, ValueError, TypeError, yaml.YAMLError):
+            raise InputError(f"{file} is damaged: start anew without --resume.") from None
         now = yaml.safe_load(yaml.safe_dump(self.config))
-        for key in sorted({*before, *now}):
+        for key in sorted({*before, *now}, key=str):
             if before.get(key) != now.get(key):
                 raise InputError(
                     f"{self.path} was started with another {key}: "
@@ -103,6 +131,10 @@ class ResultsFolder:
         """Whether the run came to its end."""
         return (self.path / "metrics.json").exists()
 
+    def _checkpoints(self):
+        """Files of the checkpoints, the last one first."""
+        return sorted(self.path.glob("checkpoint-*.npz"), reverse=True)
+
     def load_checkpoint(self):
         """Chunks done, state and times at the last checkpoint, or ``(0, None, {})``.
 
@@ -112,26 +144,37 @@ class ResultsFolder:
         state : dict of str to ndarray, or None
         times : dict of str to float
             What `save_chunk` was given.
+
+        Raises
+        ------
+        InputError
+            If the last checkpoint is damaged or has another format; the one before it, if it is
+            whole, is named.
         """
-        file = self.path / "checkpoint.npz"
-        if not self._resume or not file.exists():
+        self._rows = {}
+        files = self._checkpoints() if self._resume else []
+        if not files:
             return 0, None, {}
         try:
-            with np.load(file, allow_pickle=False) as data:
-                state = {k: data[k] for k in data.files if not k.startswith("_")}
-                times = {
-                    k.removeprefix("_time_"): float(data[k])
-                    for k in data.files
-                    if k.startswith("_time_")
-                }
-                return int(data["_chunks"]), state, times
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(
-                f"{file} is damaged ({error}): start anew without --resume."
-            ) from None
+            chunks, self._rows, state, times = _read_checkpoint(files[0])
+        except _Damaged as error:
+            cure = "start anew without --resume."
+            for file in files[1:]:
+                try:
+                    chunks = _read_checkpoint(file)[0]
+                except _Damaged:
+                    continue
+                cure = (
+                    f"delete it to go on from {file.name}, the last good one (chunk {chunks})."
+                )
+                break
+            raise InputError(f"{files[0]} {error}: {cure}") from None
+        return chunks, state, times
 
     def save_chunk(self, number, frames, state, times):
         """Keep the frames of a chunk, then the checkpoint that says so.
+
+        The checkpoint before it is kept, too.
 
         Parameters
         ----------
@@ -144,18 +187,46 @@ class ResultsFolder:
         for name, frame in frames.items():
             if len(frame):
                 part = self.parts / f"{name}-{number:06d}.parquet"
-                write_atomically(part, lambda file, frame=frame: frame.to_parquet(file))
-        arrays = {**state, "_chunks": np.int64(number + 1)}
-        arrays |= {f"_time_{name}": np.float64(value) for name, value in times.items()}
-        write_atomically(self.path / "checkpoint.npz", lambda file: np.savez(file, **arrays))
+                write_atomically(
+                    part,
+                    lambda file, frame=frame: frame.to_parquet(file, write_page_checksum=True),
+                )
+                self._rows[name] = self._rows.get(name, 0) + len(frame)
+        known = {"format": FORMAT, "chunks": number + 1, "rows": self._rows, "times": times}
+        arrays = {**state, "_known": np.array(json.dumps(known, default=_plain))}
+        arrays["_sha256"] = np.array(_digest(arrays))
+        _sync_folder(self.parts)
+        file = self.path / f"checkpoint-{number + 1:06d}.npz"
+        write_atomically(file, lambda file: np.savez(file, **arrays))
+        _sync_folder(self.path)
+        for old in self._checkpoints()[2:]:
+            old.unlink()
 
     def frame(self, name, chunks):
-        """One frame from the parts of the first so many chunks."""
+        """One frame from the parts of the first so many chunks.
+
+        Raises
+        ------
+        InputError
+            If a part is damaged, or rows are missing.
+        """
         files = sorted(self.parts.glob(f"{name}-*.parquet"))
         files = [f for f in files if int(f.stem.rpartition("-")[2]) < chunks]
-        if not files:
-            return pd.DataFrame()
-        return pd.concat([pd.read_parquet(f) for f in files], ignore_index=True)
+        frames = []
+        for file in files:
+            try:
+                frames.append(pd.read_parquet(file, page_checksum_verification=True))
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"{file} is damaged ({_one_line(error)}): start anew without --resume."
+                ) from None
+        there, written = sum(map(len, frames)), self._rows.get(name, 0)
+        if there != written:
+            raise InputError(
+                f"{self.parts} holds {there} rows of {name}, {written} were written: files are "
+                "missing, start anew without --resume."
+            )
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def write_frame(self, name, frame):
         """Write ``NAME.parquet``."""
@@ -171,12 +242,88 @@ class ResultsFolder:
 
     def close(self):
         """Remove what only a resumed run would need."""
+        for file in (*self._checkpoints(), *self.path.glob(".*.*.*")):  # of killed processes, too
+            file.unlink(missing_ok=True)
         shutil.rmtree(self.parts, ignore_errors=True)
-        (self.path / "checkpoint.npz").unlink(missing_ok=True)
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be used, and why."""
+
+
+def _read_checkpoint(file):
+    """Chunks, rows of each frame, state and times."""
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        digest = str(arrays.pop("_sha256", ""))
+        whole = digest == _digest(arrays)
+        known = json.loads(str(arrays.pop("_known", "{}")))
+    # a damaged archive raises nearly anything: zipfile, zlib, struct, ValueError, MemoryError
+    except Exception as error:
+        raise _Damaged(f"is damaged ({_one_line(error)})") from None
+    if known.get("format") != FORMAT:
+        raise _Damaged("was written by another version of this package")
+    if not whole:
+        raise _Damaged("is damaged (its contents do not fit its checksum)")
+    return known["chunks"], known["rows"], arrays, known["times"]
+
+
+def _digest(arrays):
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        array = np.ascontiguousarray(array)
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.data if array.ndim and array.dtype.kind != "U" else array.tobytes())
+    return digest.hexdigest()
+
+
+def _one_line(error):
+    return " ".join(str(error).split())[:120]
+
+
+@contextmanager
+def locked(folder):
+    """A folder for this process alone, for as long as the context lasts.
+
+    The lock is the kernel's: it ends with the process, however that ends. Its file stays.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    InputError
+        If another process holds it, with the number of that process.
+    OSError
+        If the folder cannot be written.
+    """
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"{folder} is in use ({file.read() or 'by another process'}): wait for it to end, "
+                "or choose another folder with --out."
+            ) from None
+        file.truncate(0)
+        file.write(f"by process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
 
 
 def write_atomically(path, write):
-    """Write a file under another name, flush it to disk, and give it its name."""
+    """Write a file under another name, flush it to disk, and give it its name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, for example because the disk is full; an earlier file of that
+        name is as it was.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with open(scratch, "wb") as file:
@@ -184,8 +331,21 @@ def write_atomically(path, write):
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
+    except OSError as error:
+        # what a library raises may have no number and no file name
+        reason = error.strerror or _one_line(error)
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _sync_folder(folder):
+    """A new name is on disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path, content):

@@ -10,6 +10,7 @@ import queue
 import resource
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bsd.analysis.divergence import divergences
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
@@ -45,7 +47,7 @@ MAX_STIMULI = 6e7
 N_SHOWN = 3
 N_ALIGNMENT = 60
 
-#: Quantiles of the weights of a projection that are kept with every chunk of training.
+#: Quantiles of the weights of a projection that are kept before learning and after each epoch.
 WEIGHT_QUANTILES = {"q01": 0.01, "q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9,
                     "q99": 0.99}
 
@@ -122,7 +124,8 @@ def run_experiment(
     resume : bool
         Go on from the checkpoint in `out`.
     progress : callable, optional
-        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``.
+        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``, and
+        ``warning`` with a new warning of `divergences`.
     command : str, optional
         What the user typed, for the provenance.
 
@@ -145,12 +148,20 @@ def run_experiment(
         experiment_table(replace(experiment, parameters=p), dataset, own).assign(replica=replica)
         for replica, (own, p) in enumerate(zip(seeds, network.replica_parameters, strict=True))
     ]
-    n_trials = len(tables[0])
     config = configuration(experiment, network, seeds, fold, device)
-    folder = ResultsFolder(out, config, resume)
-    if resume and folder.finished:
-        metrics = json.loads((folder.path / "metrics.json").read_text())
-        return metrics | {"out": str(folder.path)}  # it may have been moved
+    with ResultsFolder(out, config, resume) as folder:
+        if resume and folder.finished:
+            folder.close()  # a run may have been killed as it did that
+            metrics = json.loads((folder.path / "metrics.json").read_text())
+            return metrics | {"out": str(folder.path)}  # it may have been moved
+        return _run(
+            experiment, folder, dataset, network, tables, seeds, device, progress, command
+        )
+
+
+def _run(experiment, folder, dataset, network, tables, seeds, device, progress, command):
+    """Run the tables of the replicas, from the last checkpoint on, and write the results."""
+    n_trials = len(tables[0])
     started = datetime.now(UTC)
     simulation = Simulation(
         network, dataset, device, seeds,
@@ -162,7 +173,7 @@ def run_experiment(
     times = {"run": 0.0, "train": 0.0, "trained": 0.0} | times
     if state is not None:
         simulation.restore(state)
-    right = None
+    right, warned = None, set()
     for number in range(done, len(pieces)):
         first, last = pieces[number]
         text = "" if right is None else f"training {100 * right:.1f} % right"
@@ -178,20 +189,33 @@ def run_experiment(
             times["train"] += spent
             times["trained"] += len(chunk)
             right = recording.trials["correct"].astype(float).mean()
-        frames = _frames(network, simulation, recording, experiment.epochs)
+        probes = first == 0 or tables[0]["phase"].iloc[first - 1] != "align"
+        frames = _frames(network, simulation, recording, experiment.epochs, probes)
         folder.save_chunk(number, frames, simulation.state, times)
+        if "weight_distribution" in frames:
+            found = _divergences(network, frames)
+            for row in found[~found["where"].isin(warned)].itertuples():
+                progress("warning", 1, 1, _warning(row, len(seeds)))
+            warned |= set(found["where"])
     progress("run", n_trials, n_trials, "writing results")
     frames = {name: folder.frame(name, len(pieces)) for name in FRAMES}
     recalled = frames.pop("recalled")
     for name, frame in frames.items():
         folder.write_frame(name, frame)
-    folder.write_arrays("recall", **_recall(recalled, frames["trials"], dataset))
+    class_means = _class_means(dataset)
+    folder.write_arrays(
+        "recall",
+        **_recall(recalled, frames["trials"], class_means),
+        image_shape=np.array(dataset.image_shape),
+    )
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica))
     replicas = [
         {"replica": replica, "seed": own}
-        | _performance(experiment, dataset, _of(replica, frames["trials"]), _of(replica, recalled))
+        | _performance(
+            experiment, class_means, _of(replica, frames["trials"]), _of(replica, recalled)
+        )
         for replica, own in enumerate(seeds)
     ]
     means = {
@@ -209,12 +233,15 @@ def run_experiment(
         "run_s": times["run"],
         "peak_mb": simulation.simulator.peak_mb
         + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "seed": config["seed"],
-        "fold": fold,
+        "seed": folder.config["seed"],
+        "fold": folder.config["fold"],
         "epochs": experiment.epochs,
         "layers": list(network.layout.layers),
         "synapses": network.n_synapses,
         "device": simulation.simulator.device,
+        "warnings": [
+            _warning(row, len(seeds)) for row in _divergences(network, frames).itertuples()
+        ],
         "out": str(folder.path),
     }
     if len(seeds) > 1:
@@ -248,10 +275,10 @@ def configuration(experiment, network, seeds, fold, device):
     }
 
 
-def _frames(network, simulation, recording, last_epoch):
+def _frames(network, simulation, recording, last_epoch, probes):
+    """What is kept of a chunk; `probes` says whether alignment trials begin with it."""
     trials = recording.trials
-    number, epoch = int(trials["trial"].iloc[-1]), int(trials["epoch"].iloc[-1])
-    phase = trials["phase"].iloc[0]
+    epoch, phase = int(trials["epoch"].iloc[-1]), trials["phase"].iloc[0]
     frames = {
         name: getattr(recording, name)
         for name in ("trials", "counts", "cell_counts", "spikes", "voltages", "cosines", "recalled")
@@ -263,21 +290,33 @@ def _frames(network, simulation, recording, last_epoch):
         shown = trials["trial"].iloc[: N_SHOWN if epoch == last_epoch else 0]
         for name in ("cell_counts", "spikes", "voltages"):
             frames[name] = frames[name][frames[name]["trial"].isin(shown)]
-    if phase == "train" or number < N_ALIGNMENT:
-        at = -1 if phase == "align" else number
-        frames["weight_alignment"] = pd.concat(
-            [
-                _weight_alignment(network, simulation.weights(replica), at, epoch, replica)
-                for replica in range(network.layout.replicas)
-            ]
-        )
-        frames["weight_distribution"] = pd.concat(
-            [
-                _weight_distribution(network, simulation.weights(replica), at, epoch, replica)
-                for replica in range(network.layout.replicas)
-            ]
-        )
+    if phase == "align" and probes:
+        at = int(trials["trial"].iloc[0]) - 1  # the last one in which weights could change
+        weights = [simulation.weights(replica) for replica in range(network.layout.replicas)]
+        for name, measure in (
+            ("weight_alignment", _weight_alignment), ("weight_distribution", _weight_distribution)
+        ):
+            frames[name] = pd.concat(
+                [measure(network, own, at, epoch, replica) for replica, own in enumerate(weights)]
+            )
     return frames
+
+
+def _divergences(network, frames):
+    """Warnings of the run, or of the one chunk whose frames they are."""
+    parameters = network.parameters
+    return divergences(
+        frames["trials"], frames["counts"], frames["alignment"], frames["weight_distribution"],
+        f_max_hz=float(parameters.timing.f_max),
+        weight_max=parameters.learning.weight_max,
+        loss=parameters.learning.loss,
+        learned=parameters.learning.hidden == "learned",
+    )
+
+
+def _warning(row, n_replicas):
+    replica = f", replica {row.replica}" if n_replicas > 1 else ""
+    return f"epoch {row.epoch}{replica}: {row.text}"
 
 
 def _compact(counts):
@@ -360,37 +399,35 @@ def _weight_distribution(network, weights, trial, epoch, replica):
     )
 
 
-def _performance(experiment, dataset, trials, recalled):
+def _performance(experiment, class_means, trials, recalled):
     """Accuracy and recall of one replica."""
-    recall = _recall(recalled, trials, dataset)
-    correlation = recall_correlation(recall["recalled"], recall["class_mean"])
+    recall = _recall(recalled, trials, class_means)
+    correlation = recall_correlation(recall["recalled"], class_means)
     return {
         **_accuracies(trials, experiment.epochs),
         "recall_correlation": _mean(pd.Series(correlation)),
     }
 
 
-def _recall(recalled, trials, dataset):
+def _recall(recalled, trials, class_means):
     """Recalled stimulus of each concept, mean over trials and replicas."""
-    n_pixels = int(np.prod(dataset.image_shape))
     concepts = trials.drop_duplicates("trial").set_index("trial")["concept"]
     recalled = recalled.assign(concept=recalled["trial"].map(concepts))
-    images = {
-        name: recalled.groupby(["concept", "pixel"])[name].mean().to_numpy().reshape(-1, n_pixels)
+    rate, drive = (
+        recalled.groupby(["concept", "pixel"])[name].mean().to_numpy().reshape(class_means.shape)
         for name in ("rate", "drive")
-    }
-    mean = np.stack(
+    )
+    return {"recalled": rate, "recalled_drive": drive, "class_mean": class_means}
+
+
+def _class_means(dataset):
+    """Mean training stimulus of each concept, (n_concepts, n_pixels)."""
+    return np.stack(
         [
             dataset.x_train[dataset.y_train == c].mean(axis=0).ravel()
             for c in range(dataset.n_concepts)
         ]
     )
-    return {
-        "recalled": images["rate"],
-        "recalled_drive": images["drive"],
-        "class_mean": mean,
-        "image_shape": np.array(dataset.image_shape),
-    }
 
 
 def _accuracies(trials, last_epoch):
@@ -509,7 +546,8 @@ def _prepare(experiment, out, runs, device, resume, progress):
     for name, (_, fold) in runs.items():
         started = (out / name / "config.yaml").exists()
         config = configuration(experiment, network, each[name], fold, device)
-        ResultsFolder(out / name, config, resume and started)
+        with ResultsFolder(out / name, config, resume and started):
+            pass
     simulation = Simulation(
         network, dataset, device, progress=lambda *event: progress("all", *event, "")
     )
@@ -557,12 +595,19 @@ def _in_processes(experiment, out, runs, options, progress):
             process.join()
 
 
+def _end_with_parent():
+    """A parent that is killed cannot end its processes."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _run_in_process(events, name, experiment, out, **options):
     def stop(*_):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
     signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     last = [0.0]
 
     def report(stage, done, total, text):

@@ -1,9 +1,9 @@
 """Open the results folder of a run: its network with the weights that it learned."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -101,19 +101,28 @@ def open_run(folder, replica=None):
     InputError
         If it is no results folder of a finished run, or its files do not fit together.
     """
-    folder = Path(folder)
+    with _damage_as_input_error(Path(folder)):
+        return _open(Path(folder), replica)
+
+
+def _open(folder, replica):
     config, metrics, weights = _read(folder, replica)
     cohort = isinstance(config["seed"], list)
+    widths = config["layers"]
     texts = {
         key: text[replica] if isinstance(text, list) else text
         for key, text in config["parameters"].items()
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
-    cells = parameters.encoding.cells_per_concept
-    layers = [*config["layers"][:-1], config["layers"][-1] // cells]
+    layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
+    if list(network.layout.layers) != widths:
+        raise InputError(
+            f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
+            "was changed."
+        )
     folds = config.get("folds", 1)
     dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
@@ -123,7 +132,7 @@ def open_run(folder, replica=None):
     for projection in network.layout.projections:
         if np.shape(weights.get(projection.name)) != projection.shape:
             raise InputError(
-                f"{folder}: the weights {projection.name} do not fit the layers {layers}: the "
+                f"{folder}: the weights {projection.name} do not fit the layers {widths}: the "
                 "folder holds files of different runs."
             )
     return trained
@@ -174,25 +183,37 @@ def learned_weights(folder, replica=None):
     InputError
         If it is no results folder of a finished run.
     """
-    return _read(Path(folder), replica)[2]
+    with _damage_as_input_error(Path(folder)):
+        return _read(Path(folder), replica)[2]
 
 
 def _read(folder, replica):
     """Configuration, metrics and weights of a run."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    metrics = dict(json.loads((folder / "metrics.json").read_text()))
+    cohort = isinstance(config["seed"], list)
+    n_replicas = len(config["seed"]) if cohort else 1
+    if replica not in range(n_replicas) and (cohort or replica is not None):
+        raise InputError(
+            f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
+            "(--replica; open_run(folder, replica))."
+        )
+    name = f"weights-{replica}.npz" if cohort else "weights.npz"
+    with np.load(folder / name, allow_pickle=False) as arrays:
+        weights = {key: arrays[key] for key in arrays.files}
+    if not all(np.isfinite(array).all() for array in weights.values()):
+        raise InputError(f"{folder}: {name} holds weights that are not finite: it is damaged.")
+    return config, metrics, weights
+
+
+@contextmanager
+def _damage_as_input_error(folder):
+    """What damaged files raise, which is nearly anything: zipfile, zlib, YAML, KeyError, ..."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        cohort = isinstance(config["seed"], list)
-        n_replicas = len(config["seed"]) if cohort else 1
-        if replica not in range(n_replicas) and (cohort or replica is not None):
-            raise InputError(
-                f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
-                "(--replica; open_run(folder, replica))."
-            )
-        name = f"weights-{replica}.npz" if cohort else "weights.npz"
-        with np.load(folder / name, allow_pickle=False) as arrays:
-            return config, metrics, {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, BadZipFile) as error:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
         runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
         several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
         raise InputError(

@@ -1,6 +1,5 @@
 """Run a sweep on Dask, row by row into one Parquet file."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -8,7 +7,7 @@ import queue
 import traceback
 import uuid
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsd.equations import InputError
-from bsd.runs.engine.store import write_atomically
+from bsd.runs.engine.store import locked, write_atomically
 from bsd.runs.experiments.run import build_network, configuration, load_data
 
 __all__ = ["run_sweep"]
@@ -90,7 +89,7 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     out = Path(out)
     tasks = _tasks(sweep)
     columns = dict.fromkeys([*_FIRST, *_varied(tasks), *MEASURES, *_LAST])
-    with _locked(out):
+    with _own(out):
         write_atomically(out / "sweep.yaml", lambda file: file.write(sweep.text.encode()))
         results = _Results(out, tasks, list(columns))
         waiting = [task for task in tasks if not results.has(task)]
@@ -192,22 +191,18 @@ class _Results:
 
 
 @contextmanager
-def _locked(out):
+def _own(out):
     """The folder of a sweep, for this process alone."""
-    try:
-        if out.exists() and any(out.iterdir()) and not (out / ".lock").exists():
-            raise InputError(f"{out} holds something else: choose another folder with --out.")
-        (out / "logs").mkdir(parents=True, exist_ok=True)
-        lock = open(out / ".lock", "w")
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {out} ({error.strerror}): choose another folder with --out."
-        ) from None
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another process runs a sweep in {out}: wait for it.") from None
+            if out.exists() and any(out.iterdir()) and not (out / ".lock").exists():
+                raise InputError(f"{out} holds something else: choose another folder with --out.")
+            (out / "logs").mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(out))
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {out} ({error.strerror}): choose another folder with --out."
+            ) from None
         yield
 
 

@@ -1,6 +1,5 @@
 """What a Dask worker does: compile a structure, or run one point with one seed and fold."""
 
-import shutil
 import signal
 import threading
 import time
@@ -45,7 +44,7 @@ def _reporting(topic, name):
     worker, ended, last = get_worker(), Event(topic), [0.0]
 
     def report(stage, done, total, text=""):
-        if time.monotonic() - last[0] < INTERVAL_S:
+        if stage == "warning" or time.monotonic() - last[0] < INTERVAL_S:
             return
         last[0] = time.monotonic()
         worker.log_event(topic, (name, stage, float(done), float(total)))
@@ -83,11 +82,9 @@ def run_point(topic, name, experiment, folder, *, seed, fold, device, anew):
     """
     folder = Path(folder)
     with _reporting(topic, name) as report:
-        if anew:
-            shutil.rmtree(folder, ignore_errors=True)
         metrics = run_experiment(
             experiment, folder, seed=seed, fold=fold, device=device, progress=report,
-            resume=(folder / "config.yaml").exists(),
+            resume=not anew and (folder / "config.yaml").exists(),
         )
         return measures(folder, metrics)
 

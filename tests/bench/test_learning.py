@@ -101,11 +101,12 @@ def test_training_stimuli_are_a_random_choice(dataset):
 def test_only_what_is_missing_is_run(monkeypatch):
     ran = []
 
-    def streaming(method, experiment, dataset, seed, keep, report):
+    def train(method, experiment, dataset, seed, report):
         ran.append((method, seed))
-        keep(curves(**{method: 0.5}).query("seed == @seed"))
+        accuracy = pd.Series([0.5, 0.6, 0.7], index=[1, 2, 3])
+        return None, pd.DataFrame({"test": accuracy, "train": accuracy})
 
-    monkeypatch.setattr(learning, "_streaming", streaming)
+    monkeypatch.setattr(learning, "_train_streaming", train)
     monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
     finished = curves(streaming=0.9).query("seed == 0")
     saved = []
@@ -141,7 +142,8 @@ def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
 
     monkeypatch.setattr(learning, "TorchProcess", Torch)
     monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
-    monkeypatch.setattr(learning, "_streaming", lambda *a: None)
+    accuracy = pd.DataFrame({"test": [0.5], "train": [0.5]})
+    monkeypatch.setattr(learning, "_train_streaming", lambda *a: (None, accuracy))
     finished = curves(bp=0.9).query("seed == 0").assign(learning_rate=0.003)
     learning.measure_learning(
         experiment("digits"), [0, 1], torch_python="python", finished=finished
@@ -153,12 +155,10 @@ def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
 
 
 def test_another_comparison_is_refused(tmp_path):
-    settings = learning.comparison(experiment("digits"), None)
-    assert learning.finished_curves(tmp_path, settings) is None
-    curves(bp=0.9).to_csv(tmp_path / "learning.csv", index=False)
+    path, settings = tmp_path / "learning.csv", learning.comparison(experiment("digits"), None)
+    assert learning.finished_rows(path, settings) is None
+    curves(bp=0.9).to_csv(path, index=False)
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    pd.testing.assert_frame_equal(
-        learning.finished_curves(tmp_path, settings), curves(bp=0.9)
-    )
+    pd.testing.assert_frame_equal(learning.finished_rows(path, settings), curves(bp=0.9))
     with pytest.raises(learning.InputError, match="another comparison"):
-        learning.finished_curves(tmp_path, learning.comparison(experiment("digits"), 100))
+        learning.finished_rows(path, learning.comparison(experiment("digits"), 100))

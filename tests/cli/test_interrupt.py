@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: nothing goes on, nothing is lost.
+"""Ctrl-C, SIGTERM, SIGKILL, a full disk: nothing goes on, nothing is lost.
 
 The network is the one that the fixture `finished` compiled.
 """
@@ -24,11 +24,11 @@ PROC = Path("/proc/self/environ").exists()  # where the processes can be looked 
 class Started:
     """A ``bsd run`` in a process group of its own, its descendants marked."""
 
-    def __init__(self, command, *arguments):
+    def __init__(self, command, *arguments, **environment):
         self.mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
             command("run", *arguments),
-            env={**os.environ, "BSD_TEST_MARK": self.mark},
+            env={**os.environ, **environment, "BSD_TEST_MARK": self.mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,6 +48,15 @@ class Started:
         _, said = self.process.communicate(timeout=120)
         return self.process.returncode, said
 
+    def simulation(self):
+        """Number of the compiled simulation that runs at the moment, or None."""
+        pid = self.process.pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return next(int(c) for c in children if _command_line(c).startswith(b"./main"))
+        except (OSError, StopIteration):
+            return None
+
     def alive(self):
         """Command lines of all processes that descend from it."""
         found = []
@@ -60,13 +69,17 @@ class Started:
         return found
 
 
+def _command_line(pid):
+    return (Path("/proc") / pid / "cmdline").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def start(command, finished):
     """Function that starts ``bsd run`` with arguments; whatever is left of it is killed."""
     runs = []
 
-    def begin(*arguments):
-        runs.append(Started(command, *arguments))
+    def begin(*arguments, **environment):
+        runs.append(Started(command, *arguments, **environment))
         return runs[-1]
 
     yield begin
@@ -76,19 +89,27 @@ def start(command, finished):
             run.process.communicate()
 
 
+def arrays(file):
+    with np.load(file) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 def weights(folder):
-    with np.load(folder / "weights.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    return arrays(folder / "weights.npz")
 
 
 def assert_same_run(folder, other):
-    """Weights and trials to the bit."""
-    first, second = weights(folder), weights(other)
-    assert first.keys() == second.keys()
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name], err_msg=name)
-    first, second = (pd.read_parquet(f / "trials.parquet") for f in (folder, other))
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    """Weights, recalled stimuli and every frame to the bit."""
+    for file in ("weights.npz", "recall.npz"):
+        first, second = arrays(folder / file), arrays(other / file)
+        assert first.keys() == second.keys()
+        for name, array in first.items():
+            np.testing.assert_array_equal(array, second[name], err_msg=name)
+    frames = sorted(file.name for file in other.glob("*.parquet"))
+    assert len(frames) >= 8 and frames == sorted(file.name for file in folder.glob("*.parquet"))
+    for name in frames:
+        first, second = (pd.read_parquet(f / name) for f in (folder, other))
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 @pytest.mark.skipif(not PROC, reason="needs /proc")
@@ -96,7 +117,7 @@ def assert_same_run(folder, other):
 def test_interrupted_run_goes_on_to_the_same_bits(start, bsd, finished, tmp_path, how):
     out = tmp_path / "run"
     run = start(*DEMO, "--out", out)
-    run.wait_for(out, "checkpoint.npz")
+    run.wait_for(out, "checkpoint-*.npz")
     assert run.alive()
     if how == "Ctrl-C":  # a terminal sends it to the whole process group
         os.killpg(run.process.pid, signal.SIGINT)
@@ -106,13 +127,11 @@ def test_interrupted_run_goes_on_to_the_same_bits(start, bsd, finished, tmp_path
     assert code == 130, said
     assert "interrupted" in said and "--resume" in said and "Traceback" not in said
     assert run.alive() == []
-    assert (out / "checkpoint.npz").exists() and not (out / "metrics.json").exists()
-    with np.load(out / "checkpoint.npz") as checkpoint:
-        assert checkpoint["_chunks"] >= 1
+    assert list(out.glob("checkpoint-*.npz")) and not (out / "metrics.json").exists()
     code, _, err = bsd("run", *DEMO, "--out", out, "--resume")
     assert code == 0, err
     assert_same_run(out, finished[0])
-    assert not (out / "checkpoint.npz").exists()
+    assert not list(out.glob("checkpoint-*.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +141,14 @@ def stopped(start, tmp_path_factory):
         pytest.skip("needs /proc")
     out = tmp_path_factory.mktemp("cli") / "runs"
     run = start(*DEMO, *SEEDS, "--out", out)
-    run.wait_for(out, "seed1-fold0/checkpoint.npz")
+    run.wait_for(out, "seed1-fold0/checkpoint-*.npz")
     assert len(run.alive()) >= 2
     run.process.terminate()
     code, said = run.end()
     assert code == 130, said
     assert "Traceback" not in said
     assert run.alive() == []
-    assert (out / "seed1-fold0" / "checkpoint.npz").exists()
+    assert list(out.glob("seed1-fold0/checkpoint-*.npz"))
     return out
 
 
@@ -160,10 +179,119 @@ def test_several_runs_are_not_resumed_with_other_options(stopped, refused):
 def test_a_run_that_cannot_go_on_stops_the_others(stopped, start, tmp_path):
     """One of two checkpoints is damaged: one line, and no process is left."""
     out = shutil.copytree(stopped, tmp_path / "runs")
-    (out / "seed1-fold0" / "checkpoint.npz").write_bytes(b"damaged")
+    for file in out.glob("seed1-fold0/checkpoint-*.npz"):
+        file.write_bytes(b"damaged")
     run = start(*DEMO, *SEEDS, "--out", out, "--resume")
     code, said = run.end()
     assert code == 2, said
     assert "Traceback" not in said
     assert "is damaged" in said.splitlines()[-1]
     assert run.alive() == []
+
+
+def kill(run, what, delay_s):
+    """SIGKILL of the Python process, the compiled simulation or both after `delay_s` seconds.
+
+    Returns
+    -------
+    bool
+        Whether something was killed; the run may be over before.
+    """
+    end = time.monotonic() + delay_s
+    simulation = None
+    while time.monotonic() < end or (what != "python" and simulation is None):
+        if run.process.poll() is not None:
+            return False
+        time.sleep(0.002)
+        simulation = run.simulation() if time.monotonic() >= end else None
+    try:
+        if what != "python":
+            os.kill(simulation, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    if what != "simulation":
+        run.process.kill()
+    return True
+
+
+def assert_nothing_goes_on(run, folder):
+    """No process is left after a moment, and nothing is written after the end of Python."""
+    run.process.wait()
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    end = time.monotonic() + 60
+    while run.alive():
+        assert time.monotonic() < end, run.alive()
+        time.sleep(0.1)
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
+
+
+def killed_and_resumed(start, finished, out, kills, longest_s, **environment):
+    """Kill a run again and again, each time resumed; a finished one is compared and begun anew.
+
+    Parameters
+    ----------
+    kills : list of (str, float)
+        What to kill and when, as a share of `longest_s`.
+    """
+    folder, n, done = out / "0", 0, 0
+    for what, share in kills:
+        while True:
+            resume = ["--resume"] if (folder / "config.yaml").exists() else []
+            run = start(*DEMO, "--out", folder, *resume, **environment)
+            killed = kill(run, what, share * longest_s)
+            code, said = run.end()
+            assert "Traceback" not in said
+            if killed and code != 0:
+                break
+            assert code == 0, said  # over before it could be killed
+            assert_same_run(folder, finished)
+            done += 1
+            folder = out / str(done)
+            share /= 2
+        n += 1
+        if what == "simulation":
+            assert code == 1 and "killed by SIGKILL" in said.replace("\n", " "), said
+        assert_nothing_goes_on(run, folder)
+    resume = ["--resume"] if (folder / "config.yaml").exists() else []
+    run = start(*DEMO, "--out", folder, *resume, **environment)
+    code, said = run.end()
+    assert code == 0, said
+    assert_same_run(folder, finished)
+    assert n == len(kills)
+
+
+@pytest.mark.skipif(not PROC, reason="needs /proc")
+def test_killed_run_goes_on_to_the_same_bits(start, finished, tmp_path):
+    """The simulation, Python, both, each at a random moment."""
+    shares = np.random.default_rng(0).uniform(0.2, 0.6, 3)
+    kills = list(zip(("simulation", "python", "both"), shares, strict=True))
+    killed_and_resumed(start, finished[0], tmp_path, kills, longest_s=8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not PROC, reason="needs /proc")
+def test_run_killed_at_30_moments_goes_on_to_the_same_bits(start, finished, tmp_path):
+    """The first moments lie in code generation and compilation: the cache is empty."""
+    generator = np.random.default_rng(1)
+    kills = [("python", share) for share in generator.uniform(0.5, 2.5, 4)]
+    kills += zip(
+        generator.choice(["simulation", "python", "both"], 26),
+        generator.uniform(0, 1, 26),
+        strict=True,
+    )
+    cache = str(tmp_path / "cache")
+    killed_and_resumed(start, finished[0], tmp_path / "runs", kills, 12, BSD_CACHE=cache)
+
+
+@pytest.mark.skipif(not PROC, reason="needs /proc")
+def test_processes_of_several_runs_end_with_a_killed_parent(start, tmp_path):
+    run = start(*DEMO, *SEEDS, "--out", tmp_path)
+    run.wait_for(tmp_path, "seed*-fold0/config.yaml")
+    assert len(run.alive()) >= 2
+    run.process.kill()
+    end = time.monotonic() + 60
+    while run.alive():
+        assert time.monotonic() < end, run.alive()
+        time.sleep(0.1)
+    assert not list(tmp_path.glob("seed*-fold0/metrics.json"))

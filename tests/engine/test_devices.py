@@ -4,6 +4,7 @@ Two structures are compiled, each once for all tests of this file.
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from brian2 import ms, mV, nS, prefs
 
+from bsd.analysis.agreement import agreement
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
@@ -109,6 +111,22 @@ def test_same_seed_same_result_bit_for_bit(network, dataset, table):
     for _ in range(2):
         simulation = Simulation(network, dataset, "cpp", seed=2)
         runs.append((simulation.run(table), simulation.state))
+    assert_identical(runs[0][0], runs[1][0])
+    assert_same_state(runs[0][1], runs[1][1])
+
+
+def test_compiled_result_does_not_depend_on_folders(
+    network, dataset, table, monkeypatch, tmp_path
+):
+    """Neither on the working folder nor on that of temporary files."""
+    runs = []
+    for name in ("one", "another"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+        simulation = Simulation(network, dataset, "cpp", seed=2)
+        runs.append((simulation.run(table), simulation.state))
+        assert list((tmp_path / name).iterdir()) == []
     assert_identical(runs[0][0], runs[1][0])
     assert_same_state(runs[0][1], runs[1][1])
 
@@ -258,3 +276,26 @@ def test_failed_build_leaves_nothing_behind(small_network, dataset, monkeypatch,
     with pytest.raises(RuntimeError):
         Simulation(small_network(layers=(9, 5, 3)), dataset, "cpp")
     assert list(Path(engine.cache_directory()).iterdir()) == []
+
+
+@pytest.mark.slow
+def test_devices_agree_in_distribution(small_network, dataset, trial_table):
+    """NumPy with seeds 0 to 4, C++ with seeds 5 to 9; a threshold 6 mV higher is found."""
+    table = trial_table(2, learn=0.0, phase="test")
+
+    def network(**assignments):
+        assignments = {"timing.duration": 500 * ms, **assignments}
+        return small_network("biophysical", assignments=assignments, replicas=5, capacity=2)
+
+    def recorded(network, device, seed):
+        recording = Simulation(network, dataset, device, seed=seed).run(table)
+        cells = recording.counts["pathway"] != "afferent"
+        spikes = recording.spikes
+        return spikes[spikes["pathway"] != "afferent"], recording.counts[cells]
+
+    on_numpy = recorded(network(), "runtime", 0)
+    same = agreement(on_numpy, recorded(network(), "cpp", 5), 10.0)
+    assert set(same["statistic"]) == {"rate_hz", "cv", "correlation"}
+    assert same["p_value"].min() > 0.05, same
+    higher = network(**{"cell.V_threshold": network().parameters.cell.V_threshold + 6 * mV})
+    assert agreement(on_numpy, recorded(higher, "cpp", 5), 10.0)["p_value"].min() < 0.05

@@ -97,7 +97,7 @@ def test_weights_are_checked(small_network, dataset):
     for wrong, text in (
         ({"W9": np.zeros((12, 11))}, "the network has W0, Theta2"),
         ({"W1": np.zeros((11, 12))}, r"shape \(11, 12\), the network's \(12, 11\)"),
-        ({"W1": np.full((12, 11), np.nan)}, "finite values"),
+        ({"W1": np.full((12, 11), np.nan)}, "finite numbers"),
         ({"W1": np.full((12, 11), 9.0)}, "weight_max = 4.0"),
     ):
         with pytest.raises(InputError, match=text):

@@ -1,0 +1,363 @@
+"""Bad input never becomes a wrong number: generated input runs or is refused in one line.
+
+Other exceptions, and whatever a file could make Python execute, fail these tests. There are more
+of the kind in `test_literals`, `data/test_files`, `data/test_datasets`, `engine/test_trials` and
+`sweeps/test_plan`; `N_CASES` counts those of this file.
+"""
+
+import gzip
+import json
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bsd.equations import BIOPHYSICAL, DISCRETE, InputError
+from bsd.runs.data import load
+from bsd.runs.data.files import IDX_FILES
+from bsd.runs.engine import Simulation
+from bsd.runs.engine.store import ResultsFolder
+from bsd.runs.experiments import experiment
+from bsd.runs.experiments.trained import open_run
+from bsd.runs.literals import format_value, parse_assignment, parse_literal
+from bsd.runs.sweeps import read_sweep
+from bsd.runs.trials import COLUMNS, SOURCES, check_table, trial_arrays
+
+#: Generated cases of each kind.
+N = {
+    "parameters": 500, "experiments": 150, "tables": 300, "weights": 300, "checkpoints": 150,
+    "folders": 150, "idx": 150, "sweeps": 150, "assignments": 300,
+}
+N_CASES = sum(N.values())
+
+_ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+KEYS = sorted(key for key, _ in DISCRETE.items())
+NUMBERS = st.one_of(
+    st.integers(-3, 3), st.integers(-(2**70), 2**70), st.floats(), st.sampled_from([0.5, 10.0])
+)
+UNITS = st.sampled_from(["", "*ms", "*mV", "*nS", "*Hz", "*Mohm", "*pA", "*us", "/ms", " kg"])
+VALUES = st.one_of(
+    NUMBERS, st.text(max_size=12), st.booleans(), st.none(), st.lists(NUMBERS, max_size=3),
+    st.builds(lambda number, unit: f"{number}{unit}", st.integers(-100, 1000), UNITS),
+)
+
+
+def refused(call, *arguments, **options):
+    """Whether a call was refused in one line; what it returns otherwise."""
+    try:
+        return False, call(*arguments, **options)
+    except InputError as error:
+        text = str(error)
+        assert text.strip() and "\n" not in text and "Traceback" not in text
+        return True, None
+
+
+def test_there_are_2000_cases():
+    assert N_CASES >= 2000
+
+
+@settings(max_examples=N["parameters"], **_ANY)
+@given(st.sampled_from([DISCRETE, BIOPHYSICAL]), st.sampled_from(KEYS), VALUES)
+def test_parameters(base, key, value):
+    """Units at every door: what passes has the dimensions of the default, is finite and kept."""
+    if isinstance(value, str):
+        was, value = refused(parse_literal, value)
+        if was:
+            return
+    was, changed = refused(base.updated, {key: value})
+    if was:
+        return
+    default, kept = dict(base.items())[key], dict(changed.items())[key]
+    assert type(kept) is type(default)
+    if isinstance(default, (str, bool)):
+        assert kept == value
+    else:
+        assert getattr(kept, "dim", None) == getattr(default, "dim", None)
+        assert np.isfinite(float(kept)) and float(kept) == float(value)
+    # and it is written so that it reads as the same
+    assert parse_literal(format_value(kept)) == kept
+
+
+@settings(max_examples=N["assignments"], **_ANY)
+@given(st.one_of(st.sampled_from(KEYS), st.text(max_size=10)), st.text(max_size=30))
+def test_assignments(key, value):
+    was, pair = refused(parse_assignment, f"{key}={value}")
+    if not was:
+        refused(DISCRETE.updated, dict([pair]))
+
+
+@settings(max_examples=N["experiments"], **_ANY)
+@given(
+    st.lists(st.integers(-2, 40), max_size=3),
+    st.integers(-1, 3),
+    st.sampled_from(["demo", "digits", "mnist", "nothing", ""]),
+    st.dictionaries(st.sampled_from(KEYS), NUMBERS, max_size=2),
+)
+def test_experiments(hidden, epochs, name, assignments):
+    from bsd.networks import BidirectionalNetwork
+
+    def build():
+        chosen = experiment(name).changed(hidden=hidden, epochs=epochs, assignments=assignments)
+        if chosen.parameters.encoding.cells_per_concept > 50:
+            return None  # a large network is not what is tested
+        return BidirectionalNetwork([16, *chosen.hidden, 2], chosen.parameters)
+
+    was, network = refused(build)
+    if not was and network is not None:
+        assert network.layout.layers[1:-1] == tuple(hidden)
+
+
+CELLS = st.one_of(
+    NUMBERS, st.none(), st.booleans(), st.text(max_size=5), st.just(np.nan),
+    st.sampled_from([*SOURCES, "stimulus+concept", "nothing", "train", "test", "left"]),
+    st.lists(st.integers(), max_size=1), st.dates(),
+)
+
+
+@settings(max_examples=N["tables"], **_ANY)
+@given(st.data())
+def test_trial_tables(trial_table, small_network, dataset, data):
+    """A table that passes drives the network with finite intensities from 0 to 1."""
+    n = data.draw(st.integers(0, 4))
+    table = trial_table(n)
+    names = st.sampled_from([*COLUMNS]) | st.text(max_size=6)
+    for name in data.draw(st.lists(names, max_size=2)):
+        cells = data.draw(st.lists(CELLS, min_size=n, max_size=n))
+        table[name] = pd.Series(cells, index=table.index, dtype=object)
+    was, checked = refused(check_table, table, dataset, 3)
+    if was:
+        return
+    network = small_network()
+    drive, control = trial_arrays([checked], dataset, network, [0])
+    assert np.isfinite(drive).all() and drive.min() >= 0 and drive.max() <= 1
+    assert np.isfinite(control).all()
+
+
+@pytest.fixture(scope="module")
+def simulation(small_network, dataset):
+    return Simulation(small_network(), dataset, "runtime")
+
+
+DTYPES = st.sampled_from(["f4", "f8", "i4", "u1", "bool", "c8", "U3", "O", "M8[s]"])
+
+
+@settings(max_examples=N["weights"], **_ANY)
+@given(st.data())
+def test_weights(simulation, data):
+    """Another shape, order of layers or type is refused; what passes is what the network has."""
+    before = simulation.weights()
+    name = data.draw(st.sampled_from([*before, "W9", "theta0", ""]))
+    shape = before[data.draw(st.sampled_from([*before]))].shape
+    if data.draw(st.booleans()):
+        shape = shape[::-1]
+    dtype = data.draw(DTYPES)
+    if dtype in ("f4", "f8"):
+        value = data.draw(st.sampled_from([0.0, 0.25, -4.0, 5.0, np.nan, np.inf, 1e300]))
+        values = np.full(shape, value).astype(dtype)
+    else:
+        values = np.zeros(shape, "i4").astype(dtype)
+    values = data.draw(st.sampled_from([values, values[None], values[:-1], values.ravel()]))
+    was, _ = refused(simulation.set_weights, {name: values})
+    if was:
+        for key, array in simulation.weights().items():
+            np.testing.assert_array_equal(array, before[key])
+    else:
+        np.testing.assert_array_equal(simulation.weights()[name], values.astype(float))
+        simulation.set_weights(before)
+
+
+@settings(max_examples=100, **_ANY)
+@given(st.data())
+def test_states(simulation, data):
+    """A saved state of another network is refused, whatever is missing or of another shape."""
+    state = dict(simulation.state)
+    name = data.draw(st.sampled_from([*state]))
+    change = data.draw(st.sampled_from(["remove", "shorten", "reshape", "nan", "text"]))
+    if change == "remove":
+        del state[name]
+    else:
+        array = np.asarray(state[name])
+        state[name] = {
+            "shorten": array[:-1], "reshape": array[None],
+            "nan": np.full(array.shape, np.nan), "text": np.full(array.shape, "x"),
+        }[change]
+    before = {key: np.array(value) for key, value in simulation.state.items()}
+    was, _ = refused(simulation.restore, state)
+    assert was
+    for key, value in before.items():
+        np.testing.assert_array_equal(simulation.state[key], value)
+
+
+class Bomb:
+    """Executes something when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+YAML_BOMB = "!!python/object/apply:os.mkdir [executed]\n"
+
+
+def mutated(data, content):
+    """A file with bytes changed, cut, joined, or another one that would execute something."""
+    kind = data.draw(st.sampled_from(["change", "cut", "twice", "pickle", "yaml", "text"]))
+    if kind == "change":
+        content = bytearray(content)
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        return bytes(content)
+    if kind == "cut":
+        return content[: data.draw(st.integers(0, len(content) - 1))]
+    if kind == "text":
+        return data.draw(st.text(max_size=40)).encode("utf-8", "surrogatepass")
+    return {"twice": content * 2, "pickle": pickle.dumps(Bomb()), "yaml": YAML_BOMB.encode()}[kind]
+
+
+@pytest.fixture
+def nothing_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_bombs_would_go_off(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(Bomb()))
+    assert (tmp_path / "executed").exists()
+    (tmp_path / "executed").rmdir()
+    yaml.unsafe_load(YAML_BOMB)
+    assert (tmp_path / "executed").exists()
+
+
+CONFIG = {"name": "demo", "seed": 0}
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run with two checkpoints."""
+    state = {"cortical_basal.w": np.linspace(0, 1, 30, dtype=np.float32)}
+    with ResultsFolder(tmp_path / "run", CONFIG) as folder:
+        folder.begin()
+        for number in range(2):
+            frames = {"trials": pd.DataFrame({"trial": [number]})}
+            folder.save_chunk(number, frames, state, {"run": 1.0})
+    return tmp_path / "run", state
+
+
+@settings(max_examples=N["checkpoints"], **_ANY)
+@given(data=st.data())
+def test_checkpoints(stopped, nothing_executed, data):
+    """A changed file of an interrupted run is refused, or holds what was written."""
+    path, state = stopped
+    names = ["checkpoint-000002.npz", "config.yaml", "parts/trials-000001.parquet"]
+    file = path / data.draw(st.sampled_from(names))
+    content = file.read_bytes()
+
+    def read():
+        with ResultsFolder(path, CONFIG, resume=True) as folder:
+            chunks, kept, times = folder.load_checkpoint()
+            return chunks, kept, times, folder.frame("trials", chunks)
+
+    file.write_bytes(mutated(data, content))
+    try:
+        was, found = refused(read)
+    finally:
+        file.write_bytes(content)
+    if not was:
+        chunks, kept, times, trials = found
+        assert chunks == 2 and times == {"run": 1.0} and trials["trial"].to_list() == [0, 1]
+        np.testing.assert_array_equal(kept["cortical_basal.w"], state["cortical_basal.w"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A results folder of a finished run, without running it."""
+    from bsd.runs.experiments.run import build_network, configuration
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    folder.mkdir()
+    chosen = experiment("demo").changed(hidden=(6,), epochs=1)
+    network = build_network(chosen, load("digits"))
+    config = configuration(chosen, network, [0], 0, "runtime")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "metrics.json").write_text(json.dumps({"name": "demo", "accuracy": 0.5}))
+    shapes = {p.name: p.shape for p in network.layout.projections}
+    np.savez(folder / "weights.npz", **{name: np.zeros(shape) for name, shape in shapes.items()})
+    return folder, shapes
+
+
+@settings(max_examples=N["folders"], **_ANY)
+@given(data=st.data())
+def test_results_folders(trained, nothing_executed, data):
+    folder, shapes = trained
+    file = folder / data.draw(st.sampled_from(["config.yaml", "metrics.json", "weights.npz"]))
+    content = file.read_bytes()
+    file.write_bytes(mutated(data, content))
+    try:
+        was, found = refused(open_run, folder)
+    finally:
+        file.write_bytes(content)
+    if not was:
+        for name, shape in shapes.items():
+            assert found.weights[name].shape == shape
+            assert np.isfinite(found.weights[name]).all()
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """The four files of MNIST with 12 images."""
+    monkeypatch.setenv("BSD_DATA", str(tmp_path / "data"))
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for key, file in IDX_FILES.items():
+        shape = (12, 28, 28) if key.startswith("x") else (12,)
+        array = (np.arange(np.prod(shape)) % 10).astype(np.uint8).reshape(shape)
+        header = bytes([0, 0, 8, array.ndim])
+        header += b"".join(n.to_bytes(4, "big") for n in array.shape)
+        with gzip.GzipFile(folder / file, "wb", compresslevel=1, mtime=0) as stream:
+            stream.write(header + array.tobytes())
+    return folder
+
+
+@settings(max_examples=N["idx"], **_ANY)
+@given(data=st.data())
+def test_idx_files(images, nothing_executed, data):
+    """The content is changed before or after it is compressed."""
+    file = images / data.draw(st.sampled_from(list(IDX_FILES.values())))
+    content = file.read_bytes()
+    if data.draw(st.booleans()):
+        changed = gzip.compress(mutated(data, gzip.decompress(content)), 1)
+    else:
+        changed = mutated(data, content)
+    file.write_bytes(changed)
+    try:
+        was, found = refused(load, "mnist")
+    finally:
+        file.write_bytes(content)
+    if not was:
+        for part in ("train", "test"):
+            x, y = getattr(found, f"x_{part}"), getattr(found, f"y_{part}")
+            assert x.shape == (12, 28, 28) and 0 <= x.min() and x.max() <= 1
+            assert 0 <= y.min() and y.max() < 10
+
+
+@settings(max_examples=N["sweeps"], **_ANY)
+@given(data=st.data())
+def test_sweep_files(tmp_path, nothing_executed, data):
+    text = "experiment: demo\nseeds: [0, 1]\ngrid: {learning.lam: [1, 2]}\n"
+    (tmp_path / "sweep.yaml").write_bytes(mutated(data, text.encode()))
+    was, sweep = refused(read_sweep, tmp_path / "sweep.yaml")
+    if not was:
+        assert sweep.points and sweep.seeds
+
+
+def test_folder_is_left_as_it_was(trained, tmp_path):
+    """The copies that these tests change and mend are whole."""
+    shutil.copytree(trained[0], tmp_path / "copy")
+    assert open_run(tmp_path / "copy").weights.keys() == trained[1].keys()
