@@ -104,7 +104,7 @@ def test_citation_names_package_and_paper():
 
 @pytest.mark.parametrize(
     "target",
-    ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "torch", "clean"],
+    ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "torch", "wheel", "clean"],
 )
 def test_makefile_has_the_target(target):
     done = subprocess.run(
