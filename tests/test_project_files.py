@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_citation_names_package_and_paper():
     assert paper["title"].endswith("Bidirectional Spike-Based Distillation")
     assert "2509.20284" in paper["url"]
     assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    "package, licences",
+    [("brian2", ("CeCILL-2.1", "CECILL-2.1")), ("brian2cuda", ("GPL-3.0-only",))],
+)
+def test_licences_are_those_that_the_documentation_settles(package, licences):
+    """Another one would have to be looked at again."""
+    try:
+        said = metadata.metadata(package)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
+    own = said.get("License-Expression") or said.get("License")
+    assert own in licences
+    assert licences[0] in (ROOT / "docs" / "reliability.md").read_text()
 
 
 @pytest.mark.parametrize(
