@@ -293,7 +293,7 @@ def _read_checkpoint(file):
             arrays = {name: data[name] for name in data.files}
         digest = str(arrays.pop("_sha256", ""))
         whole = digest == _digest(arrays)
-        known = json.loads(str(arrays.pop("_known", "{}")))
+        known = dict(json.loads(str(arrays.pop("_known", "{}"))))
     # a damaged archive raises nearly anything: zipfile, zlib, struct, ValueError, MemoryError
     except Exception as error:
         raise _Damaged(f"is damaged ({_one_line(error)})") from None
