@@ -14,6 +14,7 @@ TORCH_VENV := .venv-torch
 TORCH := torch==2.13.0
 # Builds without CUDA, which are small; the usual index is the second choice.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
+WHEEL_VENV := .venv-wheel
 # Name an interpreter with `make PYTHON=/path/to/python3.12`; the first that fits is taken.
 PYTHON ?=
 
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip otherwise holds its lines back from the pipe below.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup setup-cuda demo test test-all lint torch clean
+.PHONY: help setup setup-cuda demo test test-all lint torch wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +31,7 @@ help:
 	@echo "make test-all  run the tests, the slow ones too"
 	@echo "make lint      check the style"
 	@echo "make torch     PyTorch for \`bsd bench\`, in $(TORCH_VENV)"
+	@echo "make wheel     build the wheel, install it in an empty environment, run the demo there"
 	@echo "make setup     only make the environment, in $(VENV)"
 	@echo "make setup-cuda  the environment with what --device cuda needs besides a CUDA toolkit"
 	@echo "make clean     remove the environment, caches and builds; results stay"
@@ -90,6 +92,15 @@ torch:
 	rm -rf $(TORCH_VENV); \
 	echo "PyTorch could be installed for none of python3.11, python3.12, python3.13." >&2; exit 1
 
+# From a folder of its own, where nothing of the clone can be imported.
+wheel: $(INSTALLED)
+	@rm -rf build dist $(WHEEL_VENV)
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(or $(PYTHON),$(BIN)/python) -m venv $(WHEEL_VENV)
+	@$(WHEEL_VENV)/bin/python --version
+	@$(WHEEL_VENV)/bin/python -m pip install --quiet --constraint requirements.lock dist/*.whl
+	@cd $(WHEEL_VENV) && bin/bsd run demo --json --out results/demo
+
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(WHEEL_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

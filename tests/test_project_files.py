@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,23 @@ def test_citation_names_package_and_paper():
 
 
 @pytest.mark.parametrize(
+    "package, licences",
+    [("brian2", ("CeCILL-2.1", "CECILL-2.1")), ("brian2cuda", ("GPL-3.0-only",))],
+)
+def test_licences_are_those_that_the_documentation_settles(package, licences):
+    """Another one would have to be looked at again."""
+    try:
+        said = metadata.metadata(package)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
+    own = said.get("License-Expression") or said.get("License")
+    assert own in licences
+    assert licences[0] in (ROOT / "docs" / "reliability.md").read_text()
+
+
+@pytest.mark.parametrize(
     "target",
-    ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "torch", "clean"],
+    ["setup", "setup-cuda", "demo", "test", "test-all", "lint", "torch", "wheel", "clean"],
 )
 def test_makefile_has_the_target(target):
     done = subprocess.run(

@@ -98,7 +98,7 @@ def _fail(text, code=2):
     sys.exit(code)
 
 
-def _changed(name, assignments, layers, epochs, vary=None):
+def _changed(name, assignments, layers, epochs, vary=None, spikes=None):
     from bsd.runs.experiments import experiment
     from bsd.runs.literals import parse_assignment
 
@@ -107,6 +107,7 @@ def _changed(name, assignments, layers, epochs, vary=None):
         epochs=epochs,
         assignments=dict(parse_assignment(text) for text in assignments or []),
         varied=dict(_values(text) for text in vary or []),
+        spikes=spikes,
     )
 
 
@@ -137,13 +138,16 @@ def run(
     device: Annotated[str, typer.Option(help="cpp, cuda or runtime")] = "cpp",
     out: Annotated[Path | None, typer.Option(help="Results folder.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    spikes: Annotated[
+        str, typer.Option(help="Keep the spikes of a few trials, or of all: few or all")
+    ] = "few",
     as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
 ):
     """Train, test and recall; write a results folder with figures and report.html."""
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import run_many
 
-    chosen = _changed(name, set_, layers, epochs, vary)
+    chosen = _changed(name, set_, layers, epochs, vary, spikes)
     seeds = options.seeds("--seed", seed)
     if chosen.varied and replicas is None:
         raise InputError("--vary gives each replica of a cohort a value: add --replicas.")

@@ -68,9 +68,10 @@ class RunProgress:
 
     def update(self, run, stage, done, total, text):
         """Take one event of `bsd.runs.experiments.run_many`."""
-        if stage == "warning":
+        if stage in ("note", "warning"):
+            style = "yellow" if stage == "warning" else ""
             self._console.print(
-                Text.assemble(("warning: ", "yellow"), f"{run}: {text}"), soft_wrap=True
+                Text.assemble((f"{stage}: ", style), f"{run}: {text}"), soft_wrap=True
             )
             return
         key = (run, stage)

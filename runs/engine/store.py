@@ -7,6 +7,7 @@ that is stopped at any moment goes on from its last checkpoint.
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 import yaml
 
 from bsd.equations.errors import InputError
 
-__all__ = ["FRAMES", "ResultsFolder", "locked", "write_atomically", "write_json"]
+__all__ = ["FRAMES", "STREAMED", "ResultsFolder", "locked", "write_atomically", "write_json"]
 
 #: Version of the format of checkpoints and parts; those of another one are refused.
 FORMAT = 1
@@ -40,6 +42,9 @@ FRAMES = (
     "recalled",
     "forecast",
 )
+
+#: Those of them that may not fit into memory.
+STREAMED = ("cell_counts", "spikes", "voltages")
 
 
 class ResultsFolder:
@@ -186,12 +191,12 @@ class ResultsFolder:
             Seconds spent so far, by what.
         """
         for name, frame in frames.items():
+            for left in self.parts.glob(f"{name}-{number:06d}-*.parquet"):  # no checkpoint says so
+                left.unlink()
             if len(frame):
-                part = self.parts / f"{name}-{number:06d}.parquet"
-                write_atomically(
-                    part,
-                    lambda file, frame=frame: frame.to_parquet(file, write_page_checksum=True),
-                )
+                content = frame.to_parquet(index=False)
+                part = self.parts / f"{name}-{number:06d}-{_short_digest(content)}.parquet"
+                write_atomically(part, lambda file, content=content: file.write(content))
                 self._rows[name] = self._rows.get(name, 0) + len(frame)
         known = {"format": FORMAT, "chunks": number + 1, "rows": self._rows, "times": times}
         arrays = {**state, "_known": np.array(json.dumps(known, default=_plain))}
@@ -211,23 +216,48 @@ class ResultsFolder:
         InputError
             If a part is damaged, or rows are missing.
         """
-        files = sorted(self.parts.glob(f"{name}-*.parquet"))
-        files = [f for f in files if int(f.stem.rpartition("-")[2]) < chunks]
-        frames = []
-        for file in files:
-            try:
-                frames.append(pd.read_parquet(file, page_checksum_verification=True))
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{file} is damaged ({_one_line(error)}): start anew without --resume."
-                ) from None
-        there, written = sum(map(len, frames)), self._rows.get(name, 0)
-        if there != written:
+        tables = [table.to_pandas() for table in self._tables(name, chunks)]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def _tables(self, name, chunks):
+        """The parts of a frame, one after the other, checked."""
+        n_rows = 0
+        for file in sorted(self.parts.glob(f"{name}-*.parquet")):
+            _, number, digest = file.stem.split("-")
+            if int(number) < chunks:
+                content = file.read_bytes()
+                if _short_digest(content) != digest:
+                    raise InputError(f"{file} is damaged: start anew without --resume.")
+                table = parquet.read_table(io.BytesIO(content))
+                n_rows += len(table)
+                yield table
+        if n_rows != self._rows.get(name, 0):
             raise InputError(
-                f"{self.parts} holds {there} rows of {name}, {written} were written: files are "
-                "missing, start anew without --resume."
+                f"{self.parts} holds {n_rows} rows of {name}, {self._rows.get(name, 0)} were "
+                "written: files are missing, start anew without --resume."
             )
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def stream_frame(self, name, chunks):
+        """Write ``NAME.parquet`` from the parts, of which one at a time is in memory.
+
+        Raises
+        ------
+        InputError
+            As `frame`.
+        """
+        if not self._rows.get(name):
+            self.write_frame(name, pd.DataFrame())
+            return
+
+        def write(out):
+            tables = self._tables(name, chunks)
+            first = next(tables)
+            with parquet.ParquetWriter(out, first.schema) as writer:
+                writer.write_table(first)
+                for table in tables:
+                    writer.write_table(table.cast(first.schema))
+
+        write_atomically(self.path / f"{name}.parquet", write)
 
     def write_frame(self, name, frame):
         """Write ``NAME.parquet``."""
@@ -248,6 +278,11 @@ class ResultsFolder:
         shutil.rmtree(self.parts, ignore_errors=True)
 
 
+def _short_digest(content):
+    """What the name of a part says of its content."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 class _Damaged(Exception):
     """A checkpoint that cannot be used, and why."""
 
@@ -259,7 +294,7 @@ def _read_checkpoint(file):
             arrays = {name: data[name] for name in data.files}
         digest = str(arrays.pop("_sha256", ""))
         whole = digest == _digest(arrays)
-        known = json.loads(str(arrays.pop("_known", "{}")))
+        known = dict(json.loads(str(arrays.pop("_known", "{}"))))
     # a damaged archive raises nearly anything: zipfile, zlib, struct, ValueError, MemoryError
     except Exception as error:
         raise _Damaged(f"is damaged ({_one_line(error)})") from None

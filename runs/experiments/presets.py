@@ -34,6 +34,8 @@ class Experiment:
     parameters : ModelParameters
     shift : int
         Random shift of training stimuli, in pixels.
+    spikes : {'few', 'all'}
+        Of which trials spikes are kept: a few of each kind after the last epoch, or all.
     varied : dict of str to tuple
         Parameters that differ between the replicas of a cohort: their values, one for each.
     expected : str
@@ -50,6 +52,7 @@ class Experiment:
     shift: int = 0
     options: dict = field(default_factory=dict)
     segment: int = 48
+    spikes: str = "few"
     varied: dict = field(default_factory=dict)
     expected: str = ""
 
@@ -58,6 +61,8 @@ class Experiment:
             raise InputError("layers: give at least one hidden width, for example --layers 256,256")
         if self.epochs < 1:
             raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
+        if self.spikes not in ("few", "all"):
+            raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
 
     def parameters_of(self, replicas):
         """Parameters of a network with so many replicas: one set, or a list of one for each.
@@ -80,8 +85,8 @@ class Experiment:
             for r in range(replicas)
         ]
 
-    def changed(self, *, hidden=None, epochs=None, assignments=None, varied=None):
-        """A copy with other widths, epochs or parameters.
+    def changed(self, *, hidden=None, epochs=None, assignments=None, varied=None, spikes=None):
+        """A copy with other widths, epochs, parameters or recorded spikes.
 
         Raises
         ------
@@ -101,6 +106,7 @@ class Experiment:
             epochs=self.epochs if epochs is None else epochs,
             parameters=self.parameters.updated(assignments),
             varied=dict(varied or {}),
+            spikes=self.spikes if spikes is None else spikes,
         )
 
 

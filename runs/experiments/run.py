@@ -8,6 +8,7 @@ import os
 import platform
 import queue
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -28,7 +29,7 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
-from bsd.runs.engine.store import FRAMES, ResultsFolder
+from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
 from bsd.runs.experiments.presets import SEQUENCES
 from bsd.runs.experiments.text import generate
 from bsd.runs.literals import format_value
@@ -51,6 +52,13 @@ MAX_STIMULI = 6e7
 N_SHOWN = 3
 N_ALIGNMENT = 60
 
+#: Trials of a chunk whose spikes are all kept: some 10 000 spikes each in large networks.
+RECORDED_CAPACITY = 100
+
+#: Of a spike in Parquet, and rate of the cells, for what is said before all spikes are kept.
+BYTES_PER_SPIKE = 6
+TYPICAL_RATE = 0.1
+
 #: Quantiles of the weights of a projection that are kept before learning and after each epoch.
 WEIGHT_QUANTILES = {"q01": 0.01, "q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9,
                     "q99": 0.99}
@@ -66,12 +74,13 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
     replicas : int
         Of a cohort.
     capacity : int, optional
-        Trials of a chunk: by default 1000, fewer for large cohorts.
+        Trials of a chunk: by default 1000, fewer for large cohorts or if all spikes are kept.
     """
     n_pixels = int(np.prod(dataset.image_shape))
     if capacity is None:
         afferents = n_pixels + dataset.n_concepts * experiment.parameters.encoding.cells_per_concept
-        capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, 1000))
+        most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
+        capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))
     return BidirectionalNetwork(
         [n_pixels, *experiment.hidden, dataset.n_concepts],
         experiment.parameters_of(replicas),
@@ -116,7 +125,10 @@ def experiment_table(experiment, dataset, seed):
             test_trials(dataset, epoch, record=record, carry=experiment.is_sequence),
         ]
     tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
-    return check_table(join_tables(tables), dataset, dataset.n_concepts)
+    table = join_tables(tables)
+    if experiment.spikes == "all":
+        table["record"] = True
+    return check_table(table, dataset, dataset.n_concepts)
 
 
 def run_experiment(
@@ -136,8 +148,8 @@ def run_experiment(
     resume : bool
         Go on from the checkpoint in `out`.
     progress : callable, optional
-        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``, and
-        ``warning`` with a new warning of `divergences`.
+        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``, 
+        ``note``, and ``warning`` with a new warning of `divergences`.
     command : str, optional
         What the user typed, for the provenance.
 
@@ -166,9 +178,30 @@ def run_experiment(
             folder.close()  # a run may have been killed as it did that
             metrics = json.loads((folder.path / "metrics.json").read_text())
             return metrics | {"out": str(folder.path)}  # it may have been moved
+        if experiment.spikes == "all":
+            progress("note", 1, 1, _announce(network, dataset, len(tables[0]), folder.path))
         return _run(
             experiment, folder, dataset, network, tables, seeds, device, progress, command
         )
+
+
+def _announce(network, dataset, n_trials, path):
+    """How large all spikes will be; refused if they do not fit on the disk."""
+    layout, timing = network.layout, network.parameters.timing
+    cells_per_concept = network.parameters.encoding.cells_per_concept
+    active = dataset.x_train.mean() * layout.layers[0] + cells_per_concept
+    per_step = layout.replicas * active + TYPICAL_RATE * layout.n_cells
+    n_spikes = n_trials * float(timing.duration * timing.f_max) * per_step
+    gigabytes = BYTES_PER_SPIKE * n_spikes / 1e9
+    # the parts stay until the whole file is written
+    free = shutil.disk_usage(path).free / 1e9
+    if 2 * gigabytes > free:
+        raise InputError(
+            f"all spikes of {n_trials} trials are about {n_spikes:.1e}, {gigabytes:.2g} GB in "
+            f"Parquet, twice that while they are joined; {path} has {free:.2g} GB left: make room, "
+            "or use fewer --epochs."
+        )
+    return f"all spikes of {n_trials} trials: about {n_spikes:.1e}, {gigabytes:.2g} GB in Parquet"
 
 
 def _run(experiment, folder, dataset, network, tables, seeds, device, progress, command):
@@ -201,8 +234,8 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             times["train"] += spent
             times["trained"] += len(chunk)
             right = recording.trials["correct"].astype(float).mean()
-        probes = first == 0 or tables[0]["phase"].iloc[first - 1] != "align"
-        frames = _frames(network, simulation, recording, experiment.epochs, probes)
+        probes = first == 0 or tables[0]["phase"].iloc[first - 1] != chunk["phase"].iloc[0]
+        frames = _frames(network, simulation, recording, experiment, probes)
         if chunk["phase"].iloc[0] == "test" and getattr(dataset, "values", None) is not None:
             frames["forecast"] = forecast_frame(
                 recording.evidence, recording.trials, dataset.targets, dataset.values
@@ -214,7 +247,9 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
                 progress("warning", 1, 1, _warning(row, len(seeds)))
             warned |= set(found["where"])
     progress("run", n_trials, n_trials, "writing results")
-    frames = {name: folder.frame(name, len(pieces)) for name in FRAMES}
+    for name in STREAMED:
+        folder.stream_frame(name, len(pieces))
+    frames = {name: folder.frame(name, len(pieces)) for name in FRAMES if name not in STREAMED}
     recalled = frames.pop("recalled")
     for name, frame in frames.items():
         folder.write_frame(name, frame)
@@ -291,6 +326,7 @@ def configuration(experiment, network, seeds, fold, device):
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
         "folds": experiment.folds,
+        "spikes": experiment.spikes,
         "device": device,
         "precision": network.precision,
         "projection": network.projection,
@@ -298,8 +334,8 @@ def configuration(experiment, network, seeds, fold, device):
     }
 
 
-def _frames(network, simulation, recording, last_epoch, probes):
-    """What is kept of a chunk; `probes` says whether alignment trials begin with it."""
+def _frames(network, simulation, recording, experiment, probes):
+    """What is kept of a chunk; `probes` says whether trials of a new kind begin with it."""
     trials = recording.trials
     epoch, phase = int(trials["epoch"].iloc[-1]), trials["phase"].iloc[0]
     frames = {
@@ -310,9 +346,12 @@ def _frames(network, simulation, recording, last_epoch, probes):
     if phase == "align":
         frames["alignment"] = _alignment(network, recording)
         frames["recalled"] = frames["recalled"].iloc[:0]
-        shown = trials["trial"].iloc[: N_SHOWN if epoch == last_epoch else 0]
-        for name in ("cell_counts", "spikes", "voltages"):
-            frames[name] = frames[name][frames[name]["trial"].isin(shown)]
+    if phase == "align" or experiment.spikes == "all":
+        n_shown = N_SHOWN if epoch == experiment.epochs and phase != "train" else 0
+        shown = trials["trial"].iloc[:n_shown] if probes else trials["trial"].iloc[:0]
+        for name in STREAMED:
+            if name != "spikes" or experiment.spikes == "few":
+                frames[name] = frames[name][frames[name]["trial"].isin(shown)]
     if phase == "align" and probes:
         at = int(trials["trial"].iloc[0]) - 1  # the last one in which weights could change
         weights = [simulation.weights(replica) for replica in range(network.layout.replicas)]

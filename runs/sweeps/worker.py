@@ -44,7 +44,7 @@ def _reporting(topic, name):
     worker, ended, last = get_worker(), Event(topic), [0.0]
 
     def report(stage, done, total, text=""):
-        if stage == "warning" or time.monotonic() - last[0] < INTERVAL_S:
+        if stage in ("note", "warning") or time.monotonic() - last[0] < INTERVAL_S:
             return
         last[0] = time.monotonic()
         worker.log_event(topic, (name, stage, float(done), float(total)))

@@ -258,6 +258,7 @@ def test_json_is_the_last_line(finished):
     assert result["trials"] == 2 * (1347 + 450) + 3 * 60 + 10
     assert result["ms_per_trial"] > 0 and result["build_s"] >= 0
     assert result["out"] == str(folder)
+    assert result["warnings"] == []  # a healthy run
 
 
 def test_progress_is_said_on_a_plain_stream(finished):

@@ -76,6 +76,12 @@ def write(path, state, chunks=3):
             folder.save_chunk(number, frames(number), state, {})
 
 
+def part(path, name, number):
+    """File of a part of a frame."""
+    (file,) = (path / "parts").glob(f"{name}-{number:06d}-*.parquet")
+    return file
+
+
 def resumed(path):
     return ResultsFolder(path, CONFIG, resume=True)
 
@@ -141,20 +147,45 @@ def test_damaged_checkpoint_is_refused_and_the_last_good_one_named(tmp_path, sta
 @pytest.mark.parametrize("damage", [truncated, flipped_bit, emptied])
 def test_damaged_part_of_a_frame_is_refused(tmp_path, state, damage):
     write(tmp_path, state)
-    damage(tmp_path / "parts" / "trials-000001.parquet")
+    damage(part(tmp_path, "trials", 1))
     with resumed(tmp_path) as folder:
         folder.load_checkpoint()
-        with pytest.raises(InputError, match="trials-000001.parquet is damaged"):
+        with pytest.raises(InputError, match="trials-000001-.*parquet is damaged"):
             folder.frame("trials", 3)
 
 
 def test_missing_part_of_a_frame_is_refused(tmp_path, state):
     write(tmp_path, state)
-    (tmp_path / "parts" / "trials-000001.parquet").unlink()
+    part(tmp_path, "trials", 1).unlink()
     with resumed(tmp_path) as folder:
         folder.load_checkpoint()
         with pytest.raises(InputError, match="holds 4 rows of trials, 6 were written"):
             folder.frame("trials", 3)
+
+
+def test_streamed_frame_is_the_joined_one(tmp_path):
+    """Parts of different length and index, categories and an empty part among them."""
+    parts = [
+        pd.DataFrame(
+            {"trial": range(n), "t_ms": 0.5, "population": pd.Categorical(["F1"] * n, ["B1", "F1"])}
+        )
+        for n in (3, 0, 5)
+    ]
+    parts[2].index += 100
+    with ResultsFolder(tmp_path, CONFIG) as folder:
+        folder.begin()
+        for number, frame in enumerate(parts):
+            folder.save_chunk(number, {"spikes": frame}, {"memory.pointer": np.arange(2)}, {})
+        for name in ("spikes", "voltages"):
+            folder.stream_frame(name, 3)
+        expected = pd.concat(parts, ignore_index=True)
+        pd.testing.assert_frame_equal(folder.frame("spikes", 3), expected)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "spikes.parquet"), expected)
+        assert pd.read_parquet(tmp_path / "voltages.parquet").empty
+        flipped_bit(part(tmp_path, "spikes", 2))
+        with pytest.raises(InputError, match="spikes-000002-.*parquet is damaged"):
+            folder.stream_frame("spikes", 3)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "spikes.parquet"), expected)
 
 
 def test_damaged_config_is_refused(tmp_path, state):
@@ -186,6 +217,16 @@ def test_second_run_in_a_folder_is_refused(tmp_path, state):
         holder.communicate()
     with resumed(tmp_path) as folder:
         folder.begin()
+
+
+def test_part_without_a_checkpoint_is_replaced(tmp_path, state):
+    """The run was killed between the two, and writes something else when it goes on."""
+    write(tmp_path, state, chunks=3)
+    (tmp_path / "checkpoint-000003.npz").unlink()
+    with resumed(tmp_path) as folder:
+        assert folder.load_checkpoint()[0] == 2
+        folder.save_chunk(2, frames(7), state, {})
+        assert folder.frame("trials", 3)["trial"].tolist() == [0, 1, 2, 3, 14, 15]
 
 
 def test_what_a_killed_process_left_is_no_other_file(tmp_path):

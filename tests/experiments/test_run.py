@@ -1,6 +1,9 @@
 """Running experiments: interruption, resumption, seeds and folds."""
 
+import gc
 import json
+import resource
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -223,3 +226,78 @@ def test_weights_and_recall_of_every_concept_are_written(small, tmp_path, datase
     with np.load(tmp_path / "run" / "recall.npz") as recall:
         assert recall["recalled"].shape == recall["class_mean"].shape == (3, 9)
         assert recall["recalled"].min() >= 0 and recall["recalled"].max() <= 1
+
+
+def test_all_spikes_are_kept_if_asked_for(small, tmp_path):
+    """As many as were counted, in every trial; what was said before is of that order."""
+    said = []
+    once = small.changed(hidden=(6,), epochs=1, spikes="all")
+    _run(once, tmp_path, progress=lambda *event: said.append(event))
+    (note,) = [text for stage, _, _, text in said if stage == "note"]
+    spikes, counts = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("spikes", "counts"))
+    keys = ["trial", "population"]
+    counts["population"] = counts["population"].astype(str)
+    counted = counts[counts["spikes"] > 0].set_index(keys)["spikes"].sort_index()
+    assert spikes.groupby(keys).size().sort_index().to_dict() == counted.to_dict()
+    assert "GB in Parquet" in note
+    expected = float(note.split("about ")[1].split(",")[0])
+    assert expected / 5 < len(spikes) < 5 * expected
+    assert pd.read_parquet(tmp_path / "cell_counts.parquet")["trial"].nunique() < 40
+
+
+def test_all_spikes_are_refused_where_they_do_not_fit(small, tmp_path, monkeypatch):
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="GB in Parquet.* has 1e-06 GB left: make room"):
+        _run(small.changed(spikes="all"), tmp_path)
+    with pytest.raises(InputError, match="choose 'few' or 'all'"):
+        small.changed(spikes="some")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_of_the_driving_process_is_flat(small, tmp_path, monkeypatch):
+    """Over 50 chunks of 0.6 MB of outputs each: between transients at most 8 MB are added."""
+    real, sizes = run_module.Simulation.__init__, []
+
+    def canned(simulation, *arguments, **options):
+        """Each kind of chunk is simulated once."""
+        real(simulation, *arguments, **options)
+        run, made = simulation.simulator.run, {}
+
+        def again(inputs, n_trials, progress=None):
+            learn, record = np.reshape(inputs["control.values"], (-1, 6))[:, :2].T > 0
+            kind = (n_trials, learn.tobytes(), record.tobytes())
+            if kind not in made:
+                made[kind] = run(inputs, n_trials, progress)
+            return {name: np.array(value) for name, value in made[kind].items()}
+
+        simulation.simulator.run = again
+
+    save = run_module.ResultsFolder.save_chunk
+
+    def save_and_measure(folder, *arguments):
+        save(folder, *arguments)
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        sizes.append(pages * resource.getpagesize() / 1e6)
+        if len(sizes) == 60:
+            raise _Interrupted
+
+    monkeypatch.setattr(run_module.Simulation, "__init__", canned)
+    monkeypatch.setattr(run_module.ResultsFolder, "save_chunk", save_and_measure)
+    with pytest.raises(_Interrupted):
+        _run(small.changed(hidden=(300, 300), epochs=25), tmp_path)
+    assert min(sizes[40:]) - min(sizes[10:30]) < 8, sizes
+
+
+def test_a_diverging_run_has_warnings(small, tmp_path):
+    """Weights explode with an absurd learning rate: said while it runs, in the metrics, and in
+    the report."""
+    said = []
+    wild = small.changed(epochs=1, assignments={"learning.eta": 500, "learning.eta_top": 500})
+    metrics = _run(wild, tmp_path, progress=lambda *event: said.append(event))
+    assert metrics["warnings"] and any("exploded" in text for text in metrics["warnings"])
+    while_running = [text for stage, _, _, text in said if stage == "warning"]
+    assert while_running and set(while_running) <= set(metrics["warnings"])
+    report = write_report(tmp_path).read_text()
+    assert 'id="warnings"' in report and "has exploded" in report
