@@ -23,7 +23,7 @@ __all__ = ["REFERENCES", "CodedStimuli", "SequenceData", "load_series", "load_te
 N_VALUE, N_HOURS, N_WEEKDAYS = 24, 24, 7
 
 #: Bins of the correction, and the share of corrections beyond the outermost ones, on each side.
-N_BINS, BEYOND = 40, 0.002
+N_BINS, BEYOND = 80, 0.002
 
 #: Cells that stand for one symbol of a text.
 CELLS_PER_SYMBOL = 4
