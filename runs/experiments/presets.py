@@ -154,12 +154,12 @@ _SERIES = _parameters(
     encoding__context="true",
     encoding__concept_code="tuning",
     encoding__cells_per_concept="1",
-    encoding__tuning_width="8",
+    encoding__tuning_width="6",
     learning__diversity="0",
     learning__eta="0.02",
     learning__eta_feedback="0.02",
     learning__eta_top="0.03",
-    learning__decay="0.45",
+    learning__decay="0.4",
     learning__init_gain="3",
 )
 _TEXT = _parameters(
