@@ -91,3 +91,19 @@ def test_unknown_data_options_are_refused():
         experiment("forecast").changed(assignments={"data.horizn": 3})
     with pytest.raises(InputError, match="has no options"):
         experiment("demo").changed(assignments={"data.path": "x"})
+
+
+def test_the_read_out_returns_the_correction_that_is_taught():
+    """Output cells that fire just as their teachers do are read out without bias."""
+    from bsd.networks import BidirectionalNetwork
+    from bsd.runs.data import load_series
+
+    data = load_series()
+    network = BidirectionalNetwork([48, 9, data.n_concepts], experiment("forecast").parameters)
+    codes = network.encoding_matrix()
+    evidence = codes @ (codes / codes.max(axis=1, keepdims=True)).T
+    read = evidence @ data.values / evidence.sum(axis=1)
+    off = np.abs(read - data.values) / (data.values[1] - data.values[0])
+    assert data.y_train.min() == 12 and data.y_train.max() == 67
+    assert off[12:68].max() < 1.5  # bins; without guard bins five times as much
+    assert off[20:60].max() < 0.2
