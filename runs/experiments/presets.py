@@ -179,19 +179,23 @@ _SERIES = _parameters(
     encoding__context="true",
     encoding__concept_code="tuning",
     encoding__cells_per_concept="1",
+    encoding__tuning_width="6",
     learning__diversity="0",
-    learning__eta="0.05",
-    learning__eta_feedback="0.05",
-    learning__eta_top="0.01",
-    learning__decay="0.5",
+    learning__eta="0.02",
+    learning__eta_feedback="0.02",
+    learning__eta_top="0.03",
+    learning__decay="0.4",
+    learning__init_gain="3",
 )
 _TEXT = _parameters(
     DISCRETE,
     encoding__context="true",
     encoding__cells_per_concept="5",
+    learning__lam="6",
     learning__eta="0.05",
     learning__eta_feedback="0.05",
     learning__eta_top="0.03",
+    learning__init_gain="6",
 )
 
 PRESETS = {
@@ -291,8 +295,9 @@ PRESETS = {
             "a time series (data.path, data.column), a forecast data.horizon elements ahead",
             "series",
             (256,),
-            6,
+            5,
             _SERIES,
+            segment=12,
         ),
         Experiment(
             "text",
