@@ -507,6 +507,7 @@ def plot_lesions(lesions, ax=None):
         for ax, value in ((left, 100 * intact["accuracy"]), (right, intact["r_recall"])):
             ax.axvline(value, color="#6B6B6B", lw=0.8, ls=":")
             rows_with_grid(ax)
+            ax.grid(axis="y", color="#EFEFEF", lw=0.7)
         left.set_yticks(y, own["manipulation"])
         left.set_ylim(len(own) - 0.5, -0.5)
         left.set_title(f"{part} learning")
