@@ -507,6 +507,7 @@ def plot_lesions(lesions, ax=None):
         for ax, value in ((left, 100 * intact["accuracy"]), (right, intact["r_recall"])):
             ax.axvline(value, color="#6B6B6B", lw=0.8, ls=":")
             rows_with_grid(ax)
+            ax.grid(axis="y", color="#EFEFEF", lw=0.7)
         left.set_yticks(y, own["manipulation"])
         left.set_ylim(len(own) - 0.5, -0.5)
         left.set_title(f"{part} learning")
@@ -563,7 +564,8 @@ def plot_dynamics(dynamics, ax=None):
             for (layer, _), line in own.groupby(["of", "replica"]):
                 ax.plot(line["n_done"], line["value"], color=colors[layer], ls=style, lw=1.4)
         ax.set_ylabel(label)
-        ax.set_ylim(min(0, ax.get_ylim()[0]), 100 if quantity == "angle_deg" else 1)
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(0, low), max(100, high) if quantity == "angle_deg" else 1)
     ax = next(panels)
     rates = dynamics[dynamics["quantity"] == "rate_hz"]
     rates = rates.groupby(["of", "n_done"], as_index=False)["value"].mean()
@@ -603,7 +605,7 @@ def _weights(ax, dynamics):
         spread = line["weight_q99"] - line["weight_q01"]
         ax.plot(line.index, spread, color=color, lw=1.3)
         ends.append((name.replace("Theta", "Θ"), line.index[-1], spread.iloc[-1], color))
-    ax.set_ylabel("98 % range of weights")
+    ax.set_ylabel("98 % range of weights (unit: 1)")
     ax.set_ylim(bottom=0)
     _label_ends(ax, ends)
 

@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from bsd.analysis import perception
-from bsd.analysis.perception_figures import plot_completed_images, plot_completion
+from bsd.analysis.perception_figures import (
+    plot_completed_images,
+    plot_completion,
+    plot_dynamics,
+)
+from bsd.analysis.style import FittedFigure
 
 
 @pytest.fixture
@@ -101,3 +106,24 @@ def test_figures_say_what_is_missing():
     columns = ["cue", "kind", "cycle", "concept", "percept", "pixel", "rate"]
     with pytest.raises(ValueError, match="no images of the cue 'left'"):
         plot_completed_images(pd.DataFrame(columns=columns), (8, 8))
+
+
+def test_no_line_of_the_dynamics_is_cut_off():
+    rows = [
+        (replica, n, quantity, of, value)
+        for replica in (0, 1)
+        for quantity, of, values in (
+            ("angle_deg", "0", (90, 125)), ("cosine", "1", (0.1, 0.8)),
+            ("hamming", "1", (0.5, 0.9)), ("kappa", "1", (-0.3, 0.6)), ("rate_hz", "F1", (20, 30)),
+        )
+        for n, value in enumerate(values)
+    ]
+    frame = pd.DataFrame(rows, columns=["replica", "n_done", "quantity", "of", "value"])
+    ax = plot_dynamics(frame, ax=FittedFigure().subplots())
+    panels = [panel for panel in ax.figure.axes if panel.lines]
+    assert len(panels) == 5
+    for panel in panels:
+        low, high = panel.get_ylim()
+        values = np.concatenate([line.get_ydata() for line in panel.lines])
+        assert low <= values.min() and values.max() <= high, panel.get_ylabel()
+    assert len(panels[0].lines) == 2  # one of each replica
