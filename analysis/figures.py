@@ -1,46 +1,28 @@
 """One function per figure.
 
-Each takes a tidy frame and draws into `ax` (or, for grids, into `figure`); without one it
-makes a pyplot figure, as seaborn does. No function sets a backend. Colours are safe for
-colour-blind readers, backgrounds white, so that a figure reads on a dark page too.
+Each takes a tidy frame and draws into `ax`; without it, it makes a pyplot figure, as seaborn does.
+Figures of several panels put them in the place of `ax`. Colours and fonts: `bsd.analysis.style`.
 """
 
-import functools
-
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bsd.analysis import measures, sweeps
 from bsd.analysis.frames import population_order, require_columns
+from bsd.analysis.style import (
+    PATHWAY_COLORS,
+    image_panels,
+    layer_colors,
+    new_axes,
+    panels_in,
+    population_rows,
+    styled,
+)
 
-PATHWAY_COLORS = {"forward": "#0072B2", "backward": "#D55E00", "afferent": "#6B6B6B"}
 COMPARTMENT_COLORS = {"apical": "#CC79A7", "basal": "#009E73", "soma": "#111111"}
-WIDTH = 7.0
-"""Width of a figure of the report in inches (910 pixels at 130 dpi)."""
-
-STYLE = {
-    **sns.axes_style("ticks"),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "axes.linewidth": 0.8,
-    "axes.labelsize": 9.5,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "font.size": 9,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "axes.facecolor": "white",
-}
 
 _PHASE_MARKERS = ["o", "s", "^", "D", "v", "P"]
 _MAX_LINE_POINTS = 2000
@@ -56,26 +38,7 @@ _SWEEP_LABELS = {
 }
 
 
-class FittedFigure(Figure):
-    """Figure outside pyplot that takes the height which suits what is drawn into it.
-
-    It needs no display and leaves the backend of the session alone.
-    """
-
-    def __init__(self, width=WIDTH):
-        super().__init__(figsize=(width, 3.4), layout="constrained", facecolor="white")
-
-
-def _styled(plot):
-    @functools.wraps(plot)
-    def plot_in_style(*args, **kwargs):
-        with mpl.rc_context(STYLE):
-            return plot(*args, **kwargs)
-
-    return plot_in_style
-
-
-@_styled
+@styled
 def plot_learning_curve(trials, ax=None):
     """Running accuracy of the training trials and test accuracy of each epoch.
 
@@ -100,7 +63,7 @@ def plot_learning_curve(trials, ax=None):
     phases = set(decided["phase"])
     if not phases & {"train", "test"}:
         raise ValueError("no training or test trial has a decision: join the decisions to trials")
-    ax = _axes(ax, 3.2)
+    ax = new_axes(ax, 3.2)
     n_concepts = trials.loc[trials["concept"] >= 0, "concept"].nunique()
     trained = np.unique(trials.loc[trials["phase"] == "train", "trial"])
     if "train" in phases:
@@ -142,7 +105,7 @@ def plot_learning_curve(trials, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_raster(spikes, trial=None, replica=None, sizes=None, ax=None):
     """Spikes of both pathways during one trial, one band per population.
 
@@ -175,7 +138,7 @@ def plot_raster(spikes, trial=None, replica=None, sizes=None, ax=None):
     rank = {name: i for i, name in enumerate(population_order(bands.index))}
     order = sorted(bands.index, key=lambda name: (bands.loc[name, "layer"], rank[name]))
     largest = spikes.groupby("population", observed=True)["cell"].max()
-    ax = _axes(ax, 0.6 + 0.42 * len(order))
+    ax = new_axes(ax, 0.6 + 0.42 * len(order))
     height, ticks, labels = 0.84, [], []
     for row, name in enumerate(order):
         n_cells = max(sizes.get(name, 0), int(largest[name]) + 1)
@@ -216,8 +179,8 @@ def voltage_pairs(voltages):
     Returns
     -------
     pandas.DataFrame
-        ``trial, layer, cell, excursion_mV``: sum over both cells of the depolarisation of their
-        somata, from the start of the trial; the largest first.
+        ``trial, layer, cell, excursion_mV``: depolarisation of the soma that depolarises less of
+        the two, from the start of the trial; the largest first.
 
     Raises
     ------
@@ -231,15 +194,15 @@ def voltage_pairs(voltages):
     soma = soma[family.isin(["F", "B"]) & (soma["compartment"] == "soma")]
     by = ["trial", "layer", "cell"]
     ranges = soma.groupby([*by, "family"])["v_mV"].agg(lambda v: v.max() - v.iloc[0]).reset_index()
-    pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="sum", n_members="size").reset_index()
+    pairs = ranges.groupby(by)["v_mV"].agg(excursion_mV="min", n_members="size").reset_index()
     pairs = pairs[pairs.pop("n_members") == 2]
     return pairs.sort_values("excursion_mV", ascending=False, kind="stable").reset_index(drop=True)
 
 
-@_styled
+@styled
 def plot_voltages(
     voltages, trial=None, layer=None, cell=None, replica=None, threshold_mV=None, spikes=None,
-    figure=None,
+    ax=None,
 ):
     """Somatic, basal and apical potential of a type-1 cell and of its type-2 partner.
 
@@ -248,17 +211,18 @@ def plot_voltages(
     voltages : pandas.DataFrame
         ``trial, t_ms, population, layer, cell, compartment, v_mV`` (and ``replica``).
     trial, layer, cell, replica : int, optional
-        Which pair; by default, among what fits, the one whose somata depolarise most.
+        Which pair; by default, among what fits, the one whose somata both depolarise most.
     threshold_mV : float, optional
         Firing threshold, drawn as a line.
     spikes : pandas.DataFrame, optional
         Spikes to mark above the traces.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Type-1 cell above, type-2 cell below, on one scale.
+    matplotlib.axes.Axes
+        Around the panels: type-1 cell above, type-2 cell below, on one scale.
 
     Raises
     ------
@@ -277,8 +241,8 @@ def plot_voltages(
     best = pairs.iloc[0]
     pair = {name: int(best[name]) for name in ("trial", "layer", "cell")}
     shown = _one_trial(_select(voltages, pair), pair["trial"], replica, "voltages")
-    figure = _figure(figure, 4.2)
-    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    frame, axes = panels_in(ax, 4.2, 2, 1, sharex=True, sharey=True)
+    axes = axes[:, 0]
     for ax, family, kind in zip(axes, "FB", ("type 1, forward", "type 2, backward"), strict=True):
         of_cell = shown[shown["population"].astype(str).str.startswith(family)]
         name = of_cell["population"].iloc[0]
@@ -306,12 +270,12 @@ def plot_voltages(
         ax.set_ylabel("potential (mV)")
     axes[-1].set_xlabel("time in trial (ms)")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
-    return figure
+    frame.figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
+    return frame
 
 
-@_styled
-def plot_recall(recalled, class_mean, image_shape, figure=None):
+@styled
+def plot_recall(recalled, class_mean, image_shape, ax=None):
     """Recalled stimulus of each concept beside the mean stimulus of its class.
 
     Parameters
@@ -320,12 +284,13 @@ def plot_recall(recalled, class_mean, image_shape, figure=None):
         Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
     image_shape : (int, int)
         Rows and columns of an image.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Under each recalled image its correlation with the class mean.
+    matplotlib.axes.Axes
+        Under each class mean its concept, under each recalled image its correlation with it.
 
     Raises
     ------
@@ -343,35 +308,23 @@ def plot_recall(recalled, class_mean, image_shape, figure=None):
         )
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)
-    figure = _figure(figure, 0.3 + n_rows * 2.0 * WIDTH / max(n_columns, 5))
-    axes = figure.subplots(2 * n_rows, n_columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        sns.despine(ax=ax, left=True, bottom=True)
-    for concept in range(n_concepts):
-        row, column = divmod(concept, n_columns)
-        above, below = axes[2 * row, column], axes[2 * row + 1, column]
-        for ax, image in ((above, class_mean[concept]), (below, recalled[concept])):
-            drawn = ax.imshow(
-                image.reshape(image_shape), cmap="Greys", vmin=0, vmax=1, interpolation="nearest"
-            )
-            ax.spines[:].set(visible=True, color="#C8C8C8", linewidth=0.6)
-        above.set_title(str(concept), loc="center")
-        value = correlation[concept]
-        below.set_xlabel("r undefined" if np.isnan(value) else f"r = {value:.2f}", fontsize=8.5)
+    rows, labels, below = [], [], []
+    texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
     for row in range(n_rows):
-        axes[2 * row, 0].set_ylabel("class mean")
-        axes[2 * row + 1, 0].set_ylabel("recalled")
-    bar = figure.colorbar(
-        drawn, ax=axes, shrink=0.7, pad=0.01, aspect=18, fraction=0.03, ticks=[0, 0.5, 1]
-    )
-    bar.set_label("rate / largest rate")
-    bar.outline.set_visible(False)
-    return figure
+        own = list(range(row * n_columns, min((row + 1) * n_columns, n_concepts)))
+        rest = n_columns - len(own)
+        for stack, label, text in (
+            (class_mean, "class mean", list(map(str, own))),
+            (recalled, "recalled", [texts[concept] for concept in own]),
+        ):
+            rows.append([stack[concept] for concept in own] + [None] * rest)
+            labels.append(label)
+            below.append(text + [""] * rest)
+    return image_panels(ax, rows, image_shape, labels, [""] * n_columns, below)
 
 
-@_styled
-def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
+@styled
+def plot_alignment(alignment, weight_alignment=None, trials=None, ax=None):
     """Alignment of both pathways over training, one line per layer.
 
     Panels: cosine C of the activity of paired populations, Hamming similarity and
@@ -387,11 +340,12 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
         ``trial, layer, angle_deg``.
     trials : pandas.DataFrame, optional
         Trial table; with it the axis counts the training trials done by then.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -418,12 +372,11 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
     if not panels and not angles:
         raise ValueError("no alignment of a training trial to show: record some during training")
     layers = sorted(set(alignment["layer"]) | (set(weight_alignment["layer"]) if angles else set()))
-    colors = dict(zip(layers, _layer_colors(len(layers)), strict=True))
+    colors = dict(zip(layers, layer_colors(len(layers)), strict=True))
     n_panels = len(panels) + angles
     n_columns = 1 if n_panels == 1 else 2
     n_rows = -(-n_panels // n_columns)
-    figure = _figure(figure, 0.4 + 2.35 * n_rows)
-    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    frame, axes = panels_in(ax, 0.4 + 2.35 * n_rows, n_rows, n_columns)
     for ax in axes.flat[n_panels:]:
         ax.remove()
     axes = list(axes.flat[:n_panels])
@@ -450,11 +403,11 @@ def plot_alignment(alignment, weight_alignment=None, trials=None, figure=None):
         handles.append(
             Line2D([], [], color="#444444", lw=1.2, ls=(0, (4, 2)), label="trial-shuffled")
         )
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
-    return figure
+    frame.figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
+    return frame
 
 
-@_styled
+@styled
 def plot_confusion(confusion, ax=None):
     """Confusion matrix: counts written, colour by the fraction of the row.
 
@@ -472,7 +425,7 @@ def plot_confusion(confusion, ax=None):
     none = measures.NO_PERCEPT
     if none in confusion and not confusion[none].any():
         confusion = confusion.drop(columns=none)
-    ax = _axes(ax, 4.4)
+    ax = new_axes(ax, 4.4)
     n_of_concept = confusion.sum(axis=1)
     fraction = 100 * confusion.div(n_of_concept.where(n_of_concept > 0), axis=0)
     few = len(confusion) <= _MAX_ANNOTATED
@@ -493,7 +446,7 @@ def plot_confusion(confusion, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_rates(rates, ax=None):
     """Mean rate of each population, with its SD over trials, per phase.
 
@@ -516,7 +469,7 @@ def plot_rates(rates, ax=None):
     order = population_order(rates["population"])
     phases = list(rates["phase"].unique()) if "phase" in rates else [None]
     pathway = rates.drop_duplicates("population").set_index("population")["pathway"]
-    ax = _axes(ax, 0.9 + 0.34 * len(order))
+    ax = new_axes(ax, 0.9 + 0.34 * len(order))
     for k, phase in enumerate(phases):
         of_phase = rates if phase is None else rates[rates["phase"] == phase]
         offset = 0.2 * (k - (len(phases) - 1) / 2)
@@ -528,15 +481,9 @@ def plot_rates(rates, ax=None):
                 xerr=[[min(sd, row.mean_hz)], [sd]], color=color, elinewidth=1.2, ms=5,
                 marker=_PHASE_MARKERS[k % len(_PHASE_MARKERS)], mfc="white" if k else color,
             )
-    ax.set_yticks(range(len(order)), order)
-    for label, name in zip(ax.get_yticklabels(), order, strict=True):
-        label.set_color(PATHWAY_COLORS.get(pathway[name], "#333333"))
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set_xlim(left=0)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
-    ax.set_axisbelow(True)
-    ax.set(xlabel="rate (Hz), mean and SD over trials", ylabel="population")
+    population_rows(ax, order, pathway)
+    ax.set_xlim(left=-0.015 * ax.get_xlim()[1])  # so that marks of silent populations are whole
+    ax.set_xlabel("rate (Hz), mean and SD over trials")
     if phases != [None]:
         handles = [
             Line2D(
@@ -551,7 +498,7 @@ def plot_rates(rates, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_event_time(speed, ax=None):
     """Time per synaptic event against the number of synapses, beside the machine's limit.
 
@@ -573,7 +520,7 @@ def plot_event_time(speed, ax=None):
     """
     columns = ["sweep", "projection", "synapses", "ns_per_event", "limit_ns_per_event"]
     require_columns(speed, columns, "speed")
-    ax = _axes(ax, 3.8)
+    ax = new_axes(ax, 3.8)
     deep = speed["sweep"] == "depth"
     two_layers = speed[~deep].sort_values("synapses")
     for projection, color in (("dense", "#0072B2"), ("synapses", "#D55E00")):
@@ -599,7 +546,7 @@ def plot_event_time(speed, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_trial_time(speed, ax=None):
     """Time per training trial of the first network, beside PyTorch where it was measured.
 
@@ -620,7 +567,7 @@ def plot_trial_time(speed, ax=None):
         If a column is missing.
     """
     require_columns(speed, ["network", "projection", "ms_per_training_trial"], "speed")
-    ax = _axes(ax, 2.6)
+    ax = new_axes(ax, 2.6)
     first = speed.iloc[0]
     own = speed[speed["network"] == first["network"]]
     bars = [
@@ -646,28 +593,28 @@ def plot_trial_time(speed, ax=None):
     return ax
 
 
-def plot_speed(speed, figure=None):
+@styled
+def plot_speed(speed, ax=None):
     """Time per event and time per trial, see `plot_event_time` and `plot_trial_time`.
 
     Parameters
     ----------
     speed : pandas.DataFrame
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
     """
-    with mpl.rc_context(STYLE):
-        figure = _figure(figure, 6.0)
-        upper, lower = figure.subplots(2, 1, height_ratios=[3, 2])
-    plot_event_time(speed, ax=upper)
-    plot_trial_time(speed, ax=lower)
-    figure.set_figheight(6.0)
-    return figure
+    ax, panels = panels_in(ax, 6.0, 2, 1, height_ratios=[3, 2])
+    plot_event_time(speed, ax=panels[0, 0])
+    plot_trial_time(speed, ax=panels[1, 0])
+    new_axes(ax, 6.0)  # the panels took the height that suits them alone
+    return ax
 
 
-@_styled
+@styled
 def plot_cohorts(cohorts, ax=None):
     """Training trials per second of cohorts, beside one network on one core.
 
@@ -687,10 +634,10 @@ def plot_cohorts(cohorts, ax=None):
         If a column is missing.
     """
     require_columns(cohorts, ["width", "device", "replicas", "trials_per_s"], "cohorts")
-    ax = _axes(ax, 3.8)
+    ax = new_axes(ax, 3.8)
     most = cohorts["replicas"].max()
     widths = cohorts.groupby("width")
-    for color, (width, own) in zip(_layer_colors(len(widths)), widths, strict=True):
+    for color, (width, own) in zip(layer_colors(len(widths)), widths, strict=True):
         on_gpu = own[own["device"] == "cuda"].sort_values("replicas")
         ax.plot(
             on_gpu["replicas"], on_gpu["trials_per_s"], "o-", color=color, ms=4, lw=1.4,
@@ -707,7 +654,7 @@ def plot_cohorts(cohorts, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_accuracy_curves(accuracy, ax=None):
     """Test accuracy by epoch, one line per method, mean and range over seeds.
 
@@ -727,21 +674,68 @@ def plot_accuracy_curves(accuracy, ax=None):
         If a column is missing.
     """
     require_columns(accuracy, ["method", "seed", "epoch", "accuracy"], "accuracy")
-    ax = _axes(ax, 3.8)
-    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
-    for color, (method, own) in zip(
-        palette, accuracy.groupby("method", sort=False), strict=False
-    ):
-        curve = 100 * own.groupby("epoch")["accuracy"].agg(["mean", "min", "max"])
-        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
-        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
+    ax = new_axes(ax, 3.8)
+    _method_lines(accuracy, "epoch", ax)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
-@_styled
+_DISTURBANCES = {
+    "noise": "SD of noise on each pixel",
+    "occlusion": "share of dark pixels",
+    "loss": "share of lost stimulus spikes",
+    "weight_noise": "SD of weight noise / SD of weights",
+}
+
+
+@styled
+def plot_robustness(robustness, ax=None):
+    """Test accuracy under disturbances: a panel per kind, a line per method.
+
+    Parameters
+    ----------
+    robustness : pandas.DataFrame
+        ``method, seed, kind, level, accuracy``; lines are means, bands the range over seeds.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``; the panels take its place.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["method", "seed", "kind", "level", "accuracy"]
+    require_columns(robustness, columns, "robustness")
+    kinds = list(robustness["kind"].unique())
+    n_rows = -(-len(kinds) // 2)
+    ax, panels = panels_in(ax, 2.6 * n_rows, n_rows, 2, sharey=True)
+    for panel, kind in zip(panels.flat, kinds, strict=False):
+        _method_lines(robustness[robustness["kind"] == kind], "level", panel)
+        panel.set(xlabel=_DISTURBANCES.get(kind, kind))
+    for panel in panels.flat[len(kinds) :]:
+        panel.set_axis_off()
+    for panel in panels[:, 0]:
+        panel.set(ylabel="test accuracy (%)")
+    panels[0, 0].legend(loc="lower left")
+    return ax
+
+
+def _method_lines(frame, x, ax):
+    """Accuracy along `x`, one line per method, mean and range over seeds."""
+    palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#6B6B6B"]
+    for color, (method, own) in zip(palette, frame.groupby("method", sort=False), strict=False):
+        curve = 100 * own.groupby(x)["accuracy"].agg(["mean", "min", "max"])
+        ax.plot(curve.index, curve["mean"], "o-", color=color, ms=3.5, lw=1.4, label=method)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, lw=0)
+
+
+@styled
 def plot_sweep(frame, x, y="accuracy", ax=None):
     """A measure against one of the things that a sweep varied: every run, and means with SD.
 
@@ -766,7 +760,7 @@ def plot_sweep(frame, x, y="accuracy", ax=None):
     done = frame[frame["status"] == "done"]
     if done.empty:
         raise ValueError("no run of the sweep has finished: run it first")
-    ax = _axes(ax, 3.0)
+    ax = new_axes(ax, 3.0)
     values, label, factor = done[x], *_SWEEP_LABELS.get(y, (y, 1))
     numeric = _is_numeric(values)
     names = sorted(values.unique()) if numeric else list(dict.fromkeys(values))
@@ -790,8 +784,8 @@ def plot_sweep(frame, x, y="accuracy", ax=None):
     return ax
 
 
-@_styled
-def plot_factors(frame, measure="accuracy", figure=None):
+@styled
+def plot_factors(frame, measure="accuracy", ax=None):
     """A panel for each factor of a sweep: means with SD over seeds, the reference marked.
 
     Parameters
@@ -799,11 +793,12 @@ def plot_factors(frame, measure="accuracy", figure=None):
     frame : pandas.DataFrame
         Of a sweep with a reference and factors, see `bsd.analysis.sweeps`.
     measure : str
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -816,8 +811,8 @@ def plot_factors(frame, measure="accuracy", figure=None):
     if reference.empty or not factors:
         raise ValueError("the sweep has no reference, or no factors: name them in its file")
     rows = -(-len(factors) // _FACTOR_COLUMNS)
-    figure = _figure(figure, 0.4 + 1.9 * rows)
-    axes = figure.subplots(rows, _FACTOR_COLUMNS, squeeze=False).ravel()
+    grid, axes = panels_in(ax, 0.4 + 1.9 * rows, rows, _FACTOR_COLUMNS)
+    axes = axes.ravel()
     label, scale = _SWEEP_LABELS.get(measure, (measure, 1))
     for ax, factor in zip(axes, factors, strict=False):
         points, names = _in_order(means[means["factor"] == factor], reference,
@@ -843,8 +838,8 @@ def plot_factors(frame, measure="accuracy", figure=None):
         ax.set_axisbelow(True)
     for ax in axes[len(factors):]:
         ax.set_axis_off()
-    figure.supylabel(label, fontsize=9.5)
-    return figure
+    grid.figure.supylabel(label, fontsize=9.5)
+    return grid
 
 
 def _in_order(points, reference, varied):
@@ -863,27 +858,6 @@ def _in_order(points, reference, varied):
 
 def _is_numeric(values):
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
-def _axes(ax, height):
-    if ax is None:
-        return _figure(None, height).subplots()
-    _fit(ax.figure, height)
-    return ax
-
-
-def _figure(figure, height):
-    if figure is None:
-        import matplotlib.pyplot as plt  # only here: a report is drawn without pyplot
-
-        return plt.figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
-    _fit(figure, height)
-    return figure
-
-
-def _fit(figure, height):
-    if isinstance(figure, FittedFigure):
-        figure.set_figheight(height)
 
 
 def _select(frame, chosen):
@@ -911,11 +885,6 @@ def _count_along(frame, trained):
     return frame.assign(trial=done)
 
 
-def _layer_colors(n):
-    # Ordered, as layers are; the pale end of viridis would not show on white.
-    return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.82, max(n, 2))][:n]
-
-
 def _layer_lines(ax, frame, column, colors, **line):
     frame = frame[frame[column].notna()]
     if frame["trial"].nunique() > 60:
@@ -930,3 +899,72 @@ def _layer_lines(ax, frame, column, colors, **line):
         sns.lineplot(
             x=mean.index, y=mean.to_numpy(), ax=ax, color=colors[layer], marker=alone, **line
         )
+
+
+@styled
+def plot_forecast(forecast, n_shown=200, ax=None):
+    """A forecast beside what came, and their errors.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        From `bsd.analysis.sequences.forecast_frame`, of one epoch.
+    n_shown : int
+        Elements of the first panel, from the start.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``; two panels take its place, the series and the
+        absolute errors of network and simple forecasts.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    names = ["forecast", "persistence", "seasonal"]
+    require_columns(forecast, ["element", "actual", *names], "forecast")
+    ax, panels = panels_in(ax, 5.0, 2, 1)
+    axes = panels[:, 0]
+    shown = forecast.iloc[:n_shown]
+    axes[0].plot(shown["element"], shown["actual"], color="#111111", lw=1, label="actual")
+    axes[0].plot(shown["element"], shown["forecast"], color=PATHWAY_COLORS["forward"], lw=1,
+                 label="network")
+    axes[0].set(xlabel="element", ylabel="value (SD)")
+    axes[0].legend(ncols=2)
+    share = np.arange(1, len(forecast) + 1) / len(forecast)
+    colors = [PATHWAY_COLORS["forward"], PATHWAY_COLORS["afferent"], PATHWAY_COLORS["backward"]]
+    for name, color in zip(names, colors, strict=True):
+        error = np.sort((forecast[name] - forecast["actual"]).abs())
+        label = "network" if name == "forecast" else name
+        axes[1].plot(error, share, color=color, lw=1.2, label=label)
+    axes[1].set(xlabel="absolute error (SD)", ylabel="share of elements", ylim=(0, 1))
+    own = (forecast["forecast"] - forecast["actual"]).abs()
+    axes[1].set_xlim(0, max(own.quantile(0.995), 1e-9))
+    axes[1].legend()
+    return ax
+
+
+@styled
+def plot_shares(shares, ax=None):
+    """Shares of right decisions, side by side.
+
+    Parameters
+    ----------
+    shares : dict of str to float
+        Label to share, 0 to 1.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = new_axes(ax, 1.6)
+    bars = ax.barh(list(shares), [100 * v for v in shares.values()],
+                   color=PATHWAY_COLORS["forward"])
+    ax.bar_label(bars, fmt="%.1f %%", padding=3)
+    ax.invert_yaxis()
+    ax.set(xlabel="decided rightly (%)")
+    return ax

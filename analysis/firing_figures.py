@@ -1,15 +1,22 @@
-"""Figures of firing statistics and of comparisons, in the style of `bsd.analysis.figures`."""
+"""Figures of firing statistics and of comparisons, in the style of the report."""
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from bsd.analysis.figures import PATHWAY_COLORS, _axes, _styled
 from bsd.analysis.frames import population_order, require_columns
+from bsd.analysis.style import (
+    PATHWAY_COLORS,
+    new_axes,
+    panels_in,
+    population_rows,
+    rows_with_grid,
+    styled,
+)
 
 _LABELS = {
-    "rate_hz": "rate of a train (Hz)",
+    "rate_hz": "rate (Hz)",
     "latency_ms": "time of the first spike (ms)",
     "isi_ms": "interspike interval (ms)",
     "cv": "CV of the intervals",
@@ -28,10 +35,11 @@ _LABELS = {
 }
 # What a Poisson process, or an independent pair, would have.
 _POISSON = {"cv": 1.0, "cv2": 1.0, "lv": 1.0, "fano": 1.0, "correlation": 0.0, "noise": 0.0}
+_PLURALS = {"stimulus": "stimuli"}
 _LINES = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]
 
 
-@_styled
+@styled
 def plot_distribution(frame, statistic, ax=None):
     """Distribution of a statistic over the trains, cells or pairs of each population.
 
@@ -63,7 +71,7 @@ def plot_distribution(frame, statistic, ax=None):
             "enough spikes"
         )
     order = population_order(frame["population"])
-    ax = _axes(ax, 0.9 + 0.36 * len(order))
+    ax = new_axes(ax, 0.9 + 0.36 * len(order))
     by_population = frame.groupby("population", observed=True)
     for row, name in enumerate(order):
         part = by_population.get_group(name)
@@ -80,19 +88,92 @@ def plot_distribution(frame, statistic, ax=None):
         )
     if statistic in _POISSON:
         ax.axvline(_POISSON[statistic], color="#111111", lw=1.1, ls=":", zorder=1)
-    ax.set_yticks(range(len(order)), order)
-    pathway = by_population["pathway"].first()
-    for label, name in zip(ax.get_yticklabels(), order, strict=True):
-        label.set_color(PATHWAY_COLORS.get(pathway[name], "#333333"))
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
-    ax.set_axisbelow(True)
-    ax.set(xlabel=_LABELS.get(statistic, statistic), ylabel="population")
+    population_rows(ax, order, by_population["pathway"].first())
+    ax.set_xlabel(_LABELS.get(statistic, statistic))
     return ax
 
 
-@_styled
+@styled
+def plot_statistics(frame, statistics, ax=None):
+    """`plot_distribution` of several statistics, a panel each.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        ``population, pathway`` and the statistics.
+    statistics : sequence of str
+        Columns to show; those without a defined value are left out.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no value is defined.
+    """
+    require_columns(frame, ["population", "pathway", *statistics], "frame")
+    shown = [name for name in statistics if frame[name].notna().any()]
+    if not shown:
+        raise ValueError(f"no value of {', '.join(statistics)} is defined: nothing to show")
+    n_rows = -(-len(shown) // 2)
+    height = n_rows * (0.75 + 0.24 * frame["population"].nunique())
+    ax, panels = panels_in(ax, height, n_rows, 2)
+    for panel, name in zip(panels.flat, shown, strict=False):
+        plot_distribution(frame, name, ax=panel)
+        panel.set_ylabel("")
+    for panel in panels.flat[len(shown):]:
+        panel.remove()
+    new_axes(ax, height)  # the panels took the height that suits them alone
+    return ax
+
+
+@styled
+def plot_energy(energy, ax=None):
+    """Energy per trial of spikes and of a network without them, by phase and pathway.
+
+    Parameters
+    ----------
+    energy : pandas.DataFrame
+        ``phase, pathway, energy_nJ, dense_energy_nJ``, as from
+        `bsd.analysis.energy.energy_per_trial`, of one or several trials and replicas, which are
+        averaged. Pathways that are silent are left out.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or all are silent.
+    """
+    require_columns(energy, ["phase", "pathway", "energy_nJ", "dense_energy_nJ"], "energy")
+    means = energy.groupby(["phase", "pathway"], sort=False)[["energy_nJ", "dense_energy_nJ"]]
+    rows = means.mean().query("energy_nJ > 0")
+    if rows.empty:
+        raise ValueError("all pathways are silent: pass trials in which one is driven")
+    ax = new_axes(ax, 1.0 + 0.34 * len(rows))
+    y = range(len(rows))
+    ax.hlines(y, rows["energy_nJ"], rows["dense_energy_nJ"], color="#B8B8B8", lw=1.2)
+    ax.plot(rows["energy_nJ"], y, "o", ms=6, color="#0072B2", label="spiking")
+    ax.plot(
+        rows["dense_energy_nJ"], y, "s", ms=6, color="#D55E00", mfc="white",
+        label="same synapses, without spikes",
+    )
+    ax.set_yticks(y, [f"{phase}, {pathway}" for phase, pathway in rows.index])
+    ax.set(xscale="log", xlabel="energy per trial (nJ), 45 nm")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    rows_with_grid(ax)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    return ax
+
+
+@styled
 def plot_psth(psth, ax=None):
     """Mean rate of each population over the trial, with its standard error over trials.
 
@@ -117,7 +198,7 @@ def plot_psth(psth, ax=None):
     require_columns(psth, columns, "psth")
     if "phase" in psth and psth["phase"].nunique() > 1:
         raise ValueError("select one phase of the histogram: they would lie on each other")
-    ax = _axes(ax, 3.4)
+    ax = new_axes(ax, 3.4)
     half = psth["bin_ms"].iloc[0] / 2
     handles = []
     for name in population_order(psth["population"]):
@@ -145,7 +226,7 @@ def plot_psth(psth, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     """Mean rate of the cells of a population for each concept, cells sorted by their preference.
 
@@ -186,7 +267,7 @@ def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     best = values.argmax(axis=1)
     # By preferred concept, within it the most selective cell first.
     order = np.lexsort([-values.max(axis=1) / values.mean(axis=1), best])
-    ax = _axes(ax, 4.0)
+    ax = new_axes(ax, 4.0)
     sns.heatmap(
         pd.DataFrame(values[order], columns=fired.columns), cmap="Blues", vmin=0, ax=ax,
         cbar_kws={"label": "mean rate (Hz)", "shrink": 0.8}, yticklabels=False, xticklabels=True,
@@ -200,7 +281,7 @@ def plot_tuning(tuning, population, concept="concept", replica=None, ax=None):
     return ax
 
 
-@_styled
+@styled
 def plot_correlation_matrix(pairs, population, statistic="correlation", replica=None, ax=None):
     """Correlation of all pairs of cells of a population as a matrix.
 
@@ -244,7 +325,7 @@ def plot_correlation_matrix(pairs, population, statistic="correlation", replica=
     matrix = matrix[np.ix_(kept, kept)]
     # The 99th percentile: one pair should not make the rest pale.
     most = max(np.nanquantile(np.abs(matrix), 0.99), 1e-3)
-    ax = _axes(ax, 4.4)
+    ax = new_axes(ax, 4.4)
     sns.heatmap(
         matrix, cmap="PuOr_r", vmin=-most, vmax=most, square=True, ax=ax, xticklabels=False,
         yticklabels=False,
@@ -256,7 +337,7 @@ def plot_correlation_matrix(pairs, population, statistic="correlation", replica=
     return ax
 
 
-@_styled
+@styled
 def plot_comparisons(comparisons, label=None, ax=None):
     """Differences between two conditions with their confidence intervals.
 
@@ -283,7 +364,7 @@ def plot_comparisons(comparisons, label=None, ax=None):
     columns = ["difference", "ci_low", "ci_high", "confidence", "p_value", "n_reference",
                "n_other", "unit", "paired", "reference", "other", label]
     require_columns(comparisons, columns, "comparisons")
-    ax = _axes(ax, 1.1 + 0.4 * len(comparisons))
+    ax = new_axes(ax, 1.1 + 0.4 * len(comparisons))
     p_column = "p_corrected" if "p_corrected" in comparisons else "p_value"
     ax.axvline(0, color="#6B6B6B", lw=0.9, ls=":")
     for row, (_, one) in enumerate(comparisons.iterrows()):
@@ -294,17 +375,15 @@ def plot_comparisons(comparisons, label=None, ax=None):
             one["difference"], row, "o", ms=6, color="#0072B2", mfc="#0072B2" if clear else "white"
         )
         n = str(one["n_other"]) if one["paired"] else f"{one['n_reference']} and {one['n_other']}"
-        p = one[p_column]
+        p, units = one[p_column], _PLURALS.get(one["unit"], f"{one['unit']}s")
         ax.annotate(
-            f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {n} {one['unit']}s",
+            f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {n} {units}",
             (1, row), xycoords=("axes fraction", "data"), xytext=(6, 0),
             textcoords="offset points", va="center", fontsize=8, color="#444444",
         )
     ax.set_yticks(range(len(comparisons)), [str(text) for text in comparisons[label]])
     ax.set_ylim(len(comparisons) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#E4E4E4", lw=0.7)
-    ax.set_axisbelow(True)
+    rows_with_grid(ax)
     pairs = comparisons[["reference", "other"]].drop_duplicates()
     sides = f"{pairs['other'].iloc[0]} less {pairs['reference'].iloc[0]}"
     level = f"{100 * comparisons['confidence'].iloc[0]:g} % interval"

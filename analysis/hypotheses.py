@@ -5,7 +5,8 @@ independent subjects: thousands of them make any difference between two networks
 say nothing about the next network with another seed (pseudo-replication). With ``unit="replica"``
 a network counts once, whatever the number of its trials, and the conclusion is about networks
 of this kind. With ``unit="trial"`` trials are the sample, and the conclusion is about further
-trials of this one network.
+trials of this one network. Any other column can be the unit too: with ``unit="stimulus"`` the
+trials of one stimulus are averaged, and the conclusion is about further stimuli.
 """
 
 import numpy as np
@@ -37,18 +38,19 @@ def compare(
     ----------
     frame : pandas.DataFrame
         Trial table, or any frame with a row per observation: columns `condition`, `measure`,
-        those of `paired_by` and, for replicas, ``replica``.
+        those of `paired_by` and, unless trials are the unit, the unit.
     condition : str
         Column with the two conditions.
     measure : str
         Column of numbers or truth values. Rows where it is missing are left out.
-    unit : {'replica', 'trial'}
-        What is an independent observation. With ``'replica'``, the measure is averaged over the
-        rows of each replica and condition, and a replica that has both is paired with
-        itself. With ``'trial'``, each row counts; they must be of one replica.
+    unit : str
+        What is an independent observation: ``'trial'``, each row, or a column such as
+        ``'replica'`` or ``'stimulus'``. The measure is then averaged over the rows of each
+        replica (stimulus, ...) and condition, and one that has both is paired with itself. All
+        but replicas must be of one replica.
     paired_by : str or sequence of str, optional
-        Columns that pair the rows of the two conditions one to one, such as ``draw``; rows
-        whose partner is missing are left out. Without it trials are independent.
+        Columns that pair the rows of the two conditions one to one (within the unit), such as
+        ``draw``; rows whose partner is missing are left out. Without it trials are independent.
     levels : (object, object), optional
         The two values of `condition`, reference first; by default those that occur, sorted.
     confidence : float
@@ -71,7 +73,7 @@ def compare(
     ValueError
         If a column is missing, the condition has not two values, there are fewer than two units,
         trials of several replicas would be pooled, `paired_by` does not tell the rows of a
-        condition apart, or some replicas have both conditions and some not.
+        condition apart, or some units have both conditions and some not.
 
     Examples
     --------
@@ -85,13 +87,13 @@ def compare(
     0        6     0.16667  0.03125  paired permutation test, exact
     """
     paired_by = [paired_by] if isinstance(paired_by, str) else list(paired_by or [])
-    if unit not in ("replica", "trial"):
-        raise ValueError(f"unit = {unit!r}: say what is an independent observation, 'replica' or "
-                         "'trial'")
-    replica = ["replica"] if unit == "replica" else []
-    require_columns(frame, [condition, measure, *paired_by, *replica], "frame")
+    column = [] if unit == "trial" else [unit]
+    if unit != "trial" and unit not in frame:
+        raise ValueError(f"unit = {unit!r}: say what is an independent observation, 'trial' or a "
+                         "column of the frame, such as 'replica'")
+    require_columns(frame, [condition, measure, *paired_by], "frame")
     levels = _levels(frame, condition, levels)
-    if unit == "trial" and "replica" in frame and frame["replica"].nunique() > 1:
+    if unit != "replica" and "replica" in frame and frame["replica"].nunique() > 1:
         raise ValueError(
             "trials of several replicas are not independent: compare with unit='replica', or "
             "pass the trials of one replica"
@@ -100,16 +102,16 @@ def compare(
     n_rows = len(rows)
     rows = rows[rows[measure].notna()].astype({measure: float})
     if paired_by:
-        rows = _complete_pairs(rows, condition, measure, [*replica, *paired_by])
+        rows = _complete_pairs(rows, condition, measure, [*column, *paired_by])
     reference, other = (rows[rows[condition] == level] for level in levels)
     paired = bool(paired_by)
-    if unit == "replica":
-        reference, other = (part.groupby("replica")[measure].mean() for part in (reference, other))
+    if column:
+        reference, other = (part.groupby(unit)[measure].mean() for part in (reference, other))
         both = reference.index.intersection(other.index)
         paired = len(both) > 0
         if paired and not len(both) == len(reference) == len(other):
             raise ValueError(
-                "some replicas have both conditions and some only one: leave the latter out"
+                f"some units ({unit}) have both conditions and some only one: leave the latter out"
             )
     else:
         order = paired_by or [measure]

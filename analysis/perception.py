@@ -1,4 +1,4 @@
-"""Measures of perception and recall: likeness of images, imagery, ambiguity, paired conditions.
+"""Measures of perception and recall: likeness of images, imagery, ambiguity.
 
 Pure functions: arrays or tidy frames in, tidy frames out.
 """
@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import curve_fit
 from scipy.spatial.distance import pdist, squareform
 
 from bsd.analysis.frames import require_columns
@@ -17,10 +16,8 @@ __all__ = [
     "decision_times",
     "image_similarity",
     "nearest_images",
-    "paired_difference",
     "pattern_overlap",
     "psychometric_curve",
-    "psychometric_fit",
     "representational_dissimilarity",
     "representational_similarity",
     "structural_similarity",
@@ -280,70 +277,3 @@ def psychometric_curve(trials):
         neither=("neither", "mean"), none=("none", "mean"),
     )
     return table.reset_index()
-
-
-def psychometric_fit(curve):
-    """Logistic fit to the fraction of second among first and second percepts.
-
-    Parameters
-    ----------
-    curve : pandas.DataFrame
-        As `psychometric_curve` returns it.
-
-    Returns
-    -------
-    dict of str to float
-        ``pse``: share of the second thing at which both are perceived equally often, and
-        ``width``: from 25 to 75 % of second percepts; NaN where no curve can be fitted.
-    """
-    decided = curve[(curve["first"] + curve["second"]) > 0]
-    share = decided["second"] / (decided["first"] + decided["second"])
-
-    def logistic(x, pse, width):
-        return 1 / (1 + np.exp(-2 * np.log(3) * (x - pse) / width))
-
-    try:
-        (pse, width), _ = curve_fit(
-            logistic, decided["blend"], share, p0=(0.5, 0.2), bounds=([-1, 1e-3], [2, 10])
-        )
-    except (RuntimeError, ValueError, TypeError):
-        return {"pse": np.nan, "width": np.nan}
-    return {"pse": float(pse), "width": float(width)}
-
-
-def paired_difference(a, b, seed=0):
-    """Mean difference of paired values, its interval and a permutation test.
-
-    Parameters
-    ----------
-    a, b : array_like, shape (n,)
-        Values of the same trials in two conditions; pairs with NaN are left out.
-    seed : int
-        Of resampling.
-
-    Returns
-    -------
-    dict of str to float
-        ``n``, ``difference`` (mean of a - b), ``low`` and ``high`` (95 % interval, percentile
-        bootstrap over pairs) and ``p`` (sign-flip permutations, two-sided).
-    """
-    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    difference = difference[np.isfinite(difference)]
-    n = len(difference)
-    result = {"n": n, "difference": np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
-    if n:
-        result["difference"] = float(difference.mean())
-    if n > 1:
-        if np.ptp(difference) == 0:
-            low = high = difference[0]
-        else:
-            interval = stats.bootstrap(
-                (difference,), np.mean, n_resamples=2000, method="percentile", rng=seed
-            ).confidence_interval
-            low, high = interval.low, interval.high
-        p = stats.permutation_test(
-            (difference,), np.mean, permutation_type="samples", n_resamples=2000,
-            vectorized=True, rng=seed,
-        ).pvalue
-        result |= {"low": float(low), "high": float(high), "p": float(p)}
-    return result

@@ -1,6 +1,6 @@
 """Figures of the experiments of perception and recall, one function each.
 
-As in `bsd.analysis.figures`: each draws a tidy frame into `ax` or `figure`, or into a new figure.
+As in `bsd.analysis.figures`: each draws a tidy frame into `ax`, or into a new figure.
 """
 
 import numpy as np
@@ -10,9 +10,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from scipy.spatial.distance import squareform
 
-from bsd.analysis.figures import PATHWAY_COLORS, WIDTH, _figure, _layer_colors, _styled
 from bsd.analysis.frames import population_order, require_columns
 from bsd.analysis.measures import wilson_interval
+from bsd.analysis.style import (
+    PATHWAY_COLORS,
+    WIDTH,
+    colour_bar,
+    image_panels,
+    layer_colors,
+    panels_in,
+    rows_with_grid,
+    styled,
+)
 
 __all__ = [
     "plot_ambiguity",
@@ -28,7 +37,8 @@ __all__ = [
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 CONDITIONS = {
-    "loop": ("loop through recall, over cycles", "#0072B2", "o"),
+    "loop": ("loop: what is decided is recalled", "#0072B2", "o"),
+    "graded": ("loop: output spikes recall", "#009E73", "v"),
     "relay": ("loop within the trial", "#56B4E9", "s"),
     "cut": ("feedback cut", "#D55E00", "^"),
     "filled": ("feedback cut, hidden part grey", "#8C8C8C", "D"),
@@ -50,8 +60,8 @@ _MEASURES = {
 }
 
 
-@_styled
-def plot_recalled_images(images, image_shape, figure=None):
+@styled
+def plot_recalled_images(images, image_shape, ax=None):
     """Recalled stimuli of every concept, without and with spike noise, beside what was learned.
 
     Parameters
@@ -59,11 +69,12 @@ def plot_recalled_images(images, image_shape, figure=None):
     images : pandas.DataFrame
         ``kind`` (class mean, nearest, recalled, noisy), ``concept, instance, pixel, rate``.
     image_shape : (int, int)
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -82,57 +93,26 @@ def plot_recalled_images(images, image_shape, figure=None):
         own = stacks.get((*row[:2], concept))
         return None if own is None else own.sort_values("pixel")["rate"].to_numpy()
 
-    return _image_grid(
-        [[image(row, concept) for concept in concepts] for row in rows],
-        image_shape, [row[2] for row in rows], list(map(str, concepts)), figure,
+    return image_panels(
+        ax, [[image(row, concept) for concept in concepts] for row in rows],
+        image_shape, [row[2] for row in rows], list(map(str, concepts)),
     )
 
 
-def _image_grid(stacks, image_shape, row_labels, titles, figure):
-    n_rows, n_columns = len(stacks), len(stacks[0])
-    side = (WIDTH - 1.5) / max(n_columns, 5)
-    figure = _figure(figure, 0.4 + n_rows * side * image_shape[0] / image_shape[1])
-    axes = figure.subplots(n_rows, n_columns, squeeze=False)
-    for row, column in np.ndindex(n_rows, n_columns):
-        ax, image = axes[row, column], stacks[row][column]
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color="#C8C8C8", linewidth=0.6)
-        if image is not None:
-            drawn = ax.imshow(
-                np.reshape(image, image_shape), cmap="Greys", vmin=0, vmax=1,
-                interpolation="nearest",
-            )
-        if row == 0:
-            ax.set_title(titles[column], loc="center")
-    for ax, label in zip(axes[:, 0], row_labels, strict=True):
-        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.01, aspect=25, ticks=[0, 0.5, 1])
-    bar.set_label("rate / largest rate")
-    bar.outline.set_visible(False)
-    return figure
-
-
-def _spaced(figure):
-    """More room between panels than the figures of one panel need."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.set(w_pad=0.09, h_pad=0.06)
-    return figure
-
-
-@_styled
-def plot_recall_noise(quality, figure=None):
+@styled
+def plot_recall_noise(quality, ax=None):
     """Recognition and likeness of recalled stimuli against the spikes lost.
 
     Parameters
     ----------
     quality : pandas.DataFrame
         ``loss, concept, recognised_right, r_class_mean, r_nearest``, one row per trial.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -142,8 +122,7 @@ def plot_recall_noise(quality, figure=None):
     require_columns(
         quality, ["loss", "recognised_right", "r_class_mean", "r_nearest"], "quality"
     )
-    figure = _spaced(_figure(figure, 2.9))
-    left, right = figure.subplots(1, 2)
+    ax, ((left, right),) = panels_in(ax, 2.9, 1, 2)
     shares = quality.groupby("loss")["recognised_right"].agg(["mean", "size"])
     _share_line(left, 100 * shares.index, shares["mean"], shares["size"], "#0072B2", "o", None)
     left.axhline(100 / quality["concept"].nunique(), color="#6B6B6B", lw=0.9, ls=":")
@@ -158,9 +137,9 @@ def plot_recall_noise(quality, figure=None):
         )
     right.set(ylabel="r with recalled stimulus", ylim=(0, 1.02))
     right.legend(loc="lower left")
-    for ax in (left, right):
-        ax.set_xlabel("spikes of the concept afferents lost (%)")
-    return figure
+    for panel in (left, right):
+        panel.set_xlabel("spikes of the concept afferents lost (%)")
+    return ax
 
 
 def _share_line(ax, x, share, n, color, marker, label):
@@ -172,8 +151,8 @@ def _share_line(ax, x, share, n, color, marker, label):
     )
 
 
-@_styled
-def plot_completion(quality, measure="correct", figure=None):
+@styled
+def plot_completion(quality, measure="correct", ax=None):
     """Perception or likeness of damaged stimuli, one panel per kind of damage.
 
     Parameters
@@ -182,11 +161,12 @@ def plot_completion(quality, measure="correct", figure=None):
         ``cue, level, condition, cycle, correct, r, ssim``, one row per cue, condition and cycle;
         the last cycle is shown.
     measure : {'correct', 'r', 'ssim'}
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
         With 95 % intervals (of shares: Wilson's; of means: of the normal distribution).
 
     Raises
@@ -203,17 +183,16 @@ def plot_completion(quality, measure="correct", figure=None):
     label, factor = _MEASURES[measure]
     n_columns = min(4, len(panels) + 1)
     n_rows = -(-(len(panels) + 1) // n_columns)
-    figure = _spaced(_figure(figure, 0.2 + 2.1 * n_rows))
-    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+    frame, axes = panels_in(ax, 0.2 + 2.1 * n_rows, n_rows, n_columns, sharey=True)
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
     for ax, cue in zip(axes.flat, panels, strict=False):
         title, x_label, x_factor = _CUES[cue]
-        for condition in ("filled", "relay", "cut", "loop"):  # the last lies on top
+        for condition in ("filled", "relay", "graded", "cut", "loop"):  # the last lies on top
             _, color, marker = CONDITIONS[condition]
             own = [
-                frame[frame["condition"] == condition]
-                for frame in (whole, last[last["cue"] == cue])
+                rows[rows["condition"] == condition]
+                for rows in (whole, last[last["cue"] == cue])
             ]
             grouped = _values(own, measure)
             x = x_factor * grouped.index.to_numpy()
@@ -239,8 +218,8 @@ def plot_completion(quality, measure="correct", figure=None):
         for condition, (text, color, marker) in CONDITIONS.items()
         if (last["condition"] == condition).any()
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
-    return figure
+    frame.figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return frame
 
 
 def _values(frames, measure):
@@ -249,8 +228,8 @@ def _values(frames, measure):
     return grouped.agg(["mean", "size", "sem"])
 
 
-@_styled
-def plot_completed_images(images, image_shape, cue="left", figure=None):
+@styled
+def plot_completed_images(images, image_shape, cue="left", ax=None):
     """Damaged stimuli, what is recalled, and how the loop completes them, cycle by cycle.
 
     Parameters
@@ -260,11 +239,12 @@ def plot_completed_images(images, image_shape, cue="left", figure=None):
     image_shape : (int, int)
     cue : str
         Which mask.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
         Columns are concepts, with what was perceived in the last cycle.
 
     Raises
@@ -295,11 +275,11 @@ def plot_completed_images(images, image_shape, cue="left", figure=None):
         f"{concept} → {'–' if percept < 0 else percept}"
         for concept, percept in zip(concepts, percepts, strict=True)
     ]
-    return _image_grid(grid, image_shape, [label for *_, label in rows], titles, figure)
+    return image_panels(ax, grid, image_shape, [label for *_, label in rows], titles)
 
 
-@_styled
-def plot_imagery(overlap, similarity, figure=None):
+@styled
+def plot_imagery(overlap, similarity, ax=None):
     """Overlap and representational similarity of perception and imagery in each layer.
 
     Parameters
@@ -308,11 +288,12 @@ def plot_imagery(overlap, similarity, figure=None):
         ``layer, comparison, perceived, imagined, cosine, hamming``.
     similarity : pandas.DataFrame
         ``layer, comparison, rho, p``.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
         Filled: the same concept; open: another one, with SD over pairs.
 
     Raises
@@ -325,8 +306,7 @@ def plot_imagery(overlap, similarity, figure=None):
     require_columns(similarity, ["layer", "comparison", "rho", "p"], "similarity")
     comparisons = list(overlap["comparison"].unique())
     layers = sorted(overlap["layer"].unique())
-    figure = _spaced(_figure(figure, 3.4))
-    axes = figure.subplots(1, 3)
+    frame, (axes,) = panels_in(ax, 3.4, 1, 3)
     same = overlap["perceived"] == overlap["imagined"]
     for k, (name, color) in enumerate(zip(comparisons, COMPARISONS, strict=False)):
         shift = 0.18 * (k - (len(comparisons) - 1) / 2)
@@ -361,23 +341,24 @@ def plot_imagery(overlap, similarity, figure=None):
         Line2D([], [], marker="o", mfc="white", label="another concept", **grey),
         Line2D([], [], marker="s", mfc="white", label="ρ not above chance (p ≥ 0.05)", **grey),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
-    return figure
+    frame.figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return frame
 
 
-@_styled
-def plot_dissimilarity(dissimilarity, figure=None):
+@styled
+def plot_dissimilarity(dissimilarity, ax=None):
     """Representational dissimilarity of concepts, perceived and imagined, in each layer.
 
     Parameters
     ----------
     dissimilarity : pandas.DataFrame
         ``pathway, state, layer, first, second, dissimilarity``.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
         Type-1 cells while perceiving above, type-2 cells while imagining below.
 
     Raises
@@ -390,8 +371,7 @@ def plot_dissimilarity(dissimilarity, figure=None):
     rows = [("forward", "perceived", "type 1,\nperceived"), ("backward", "imagined",
             "type 2,\nimagined")]
     layers = sorted(dissimilarity["layer"].unique())
-    figure = _figure(figure, 0.5 + 2 * (WIDTH - 1.6) / len(layers))
-    axes = figure.subplots(2, len(layers), squeeze=False)
+    frame, axes = panels_in(ax, 0.5 + 2 * (WIDTH - 1.6) / len(layers), 2, len(layers))
     for row, (pathway, state, label) in enumerate(rows):
         for ax, layer in zip(axes[row], layers, strict=True):
             own = dissimilarity[
@@ -411,14 +391,12 @@ def plot_dissimilarity(dissimilarity, figure=None):
             else:
                 ax.set_xlabel("concept")
         axes[row, 0].set_ylabel(f"{label}\nconcept")
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.01, aspect=25)
-    bar.set_label("dissimilarity, 1 − r")
-    bar.outline.set_visible(False)
-    return figure
+    colour_bar(frame, drawn, axes, "dissimilarity, 1 − r")
+    return frame
 
 
-@_styled
-def plot_ambiguity(blends, psychometric, figure=None):
+@styled
+def plot_ambiguity(blends, psychometric, ax=None):
     """Percepts of blended stimuli, time to decide, and what is recalled.
 
     Parameters
@@ -427,11 +405,12 @@ def plot_ambiguity(blends, psychometric, figure=None):
         ``phase, blend, decision_ms, decision_spikes, unblended_right``, one row per trial.
     psychometric : pandas.DataFrame
         ``blend, first, second, neither, none, n_trials, what, of``.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -440,8 +419,7 @@ def plot_ambiguity(blends, psychometric, figure=None):
     """
     require_columns(blends, ["phase", "blend", "decision_spikes", "decision_ms"], "blends")
     require_columns(psychometric, ["blend", "first", "second", "what", "of"], "psychometric")
-    figure = _spaced(_figure(figure, 3.1))
-    axes = figure.subplots(1, 3)
+    frame, (axes,) = panels_in(ax, 3.1, 1, 3)
     perceived = psychometric[psychometric["what"] == "perceived"]
     kinds = {
         "first": ("first", "#0072B2", "o"), "second": ("second", "#D55E00", "s"),
@@ -475,11 +453,11 @@ def plot_ambiguity(blends, psychometric, figure=None):
             loc="lower left", bbox_to_anchor=(-0.15, 1), ncols=2, borderaxespad=0, fontsize=7.5,
             columnspacing=1,
         )
-    return figure
+    return frame
 
 
-@_styled
-def plot_lesions(lesions, figure=None):
+@styled
+def plot_lesions(lesions, ax=None):
     """Perception and recall under each manipulation, with the intact network as a line.
 
     Parameters
@@ -487,11 +465,12 @@ def plot_lesions(lesions, figure=None):
     lesions : pandas.DataFrame
         ``when`` (after or before learning), ``manipulation, accuracy, accuracy_half, r_recall,
         n_stimuli``.
-    figure : matplotlib.figure.Figure, optional
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
 
     Raises
     ------
@@ -502,9 +481,9 @@ def plot_lesions(lesions, figure=None):
     require_columns(lesions, columns, "lesions")
     parts = [part for part in ("after", "before") if (lesions["when"] == part).any()]
     sizes = [(lesions["when"] == part).sum() for part in parts]
-    figure = _figure(figure, 0.9 * len(parts) + 0.2 * sum(sizes))
-    axes = figure.subplots(
-        len(parts), 2, squeeze=False, height_ratios=sizes, sharex="col", sharey="row"
+    frame, axes = panels_in(
+        ax, 0.9 * len(parts) + 0.2 * sum(sizes), len(parts), 2, height_ratios=sizes,
+        sharex="col", sharey="row",
     )
     for row, part in enumerate(parts):
         own = lesions[lesions["when"] == part].reset_index(drop=True)
@@ -527,9 +506,7 @@ def plot_lesions(lesions, figure=None):
         intact = own[own["manipulation"] == "intact"].iloc[0]
         for ax, value in ((left, 100 * intact["accuracy"]), (right, intact["r_recall"])):
             ax.axvline(value, color="#6B6B6B", lw=0.8, ls=":")
-            ax.grid(axis="y", color="#EFEFEF", lw=0.7)
-            ax.set_axisbelow(True)
-            ax.tick_params(axis="y", length=0)
+            rows_with_grid(ax)
         left.set_yticks(y, own["manipulation"])
         left.set_ylim(len(own) - 0.5, -0.5)
         left.set_title(f"{part} learning")
@@ -537,25 +514,27 @@ def plot_lesions(lesions, figure=None):
         right.set_xlim(min(0, own["r_recall"].min()), 1)
     axes[-1, 0].set_xlabel("right percepts (%)")
     axes[-1, 1].set_xlabel("r of recall with class mean")
-    figure.legend(
+    frame.figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2
     )
-    return figure
+    return frame
 
 
-@_styled
-def plot_dynamics(dynamics, figure=None):
+@styled
+def plot_dynamics(dynamics, ax=None):
     """Alignment, rates and weights over training.
 
     Parameters
     ----------
     dynamics : pandas.DataFrame
-        ``n_done, quantity, of, value``, see `bsd.runs.experiments.perception.dynamics`.
-    figure : matplotlib.figure.Figure, optional
+        ``replica, n_done, quantity, of, value``, see
+        `bsd.runs.experiments.perception.dynamics`. Rates and weights of replicas are averaged.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid, as from ``figure.subplots()``: the panels take its place.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.axes.Axes
         Of the weights (if the run kept them) the range of the middle 98 %, by projection.
 
     Raises
@@ -563,15 +542,15 @@ def plot_dynamics(dynamics, figure=None):
     ValueError
         If a column is missing.
     """
-    require_columns(dynamics, ["n_done", "quantity", "of", "value"], "dynamics")
+    require_columns(dynamics, ["replica", "n_done", "quantity", "of", "value"], "dynamics")
     weights = dynamics["quantity"].str.startswith("weight_q").any()
-    n_rows = 3 if weights else 2
-    figure = _spaced(_figure(figure, 0.5 + 2.2 * n_rows))
-    panels = iter(figure.subplots(n_rows, 3 if not weights else 2, squeeze=False).flat)
+    n_rows, n_columns = (3, 2) if weights else (2, 3)
+    frame, axes = panels_in(ax, 0.5 + 2.2 * n_rows, n_rows, n_columns)
+    panels = iter(axes.flat)
     layers = sorted(
         dynamics.loc[dynamics["quantity"].isin(["angle_deg", "cosine"]), "of"].unique()
     )
-    colors = dict(zip(layers, _layer_colors(len(layers)), strict=True))
+    colors = dict(zip(layers, layer_colors(len(layers)), strict=True))
     for quantity, label in (
         ("angle_deg", "angle of W and $Θ^T$ (°)"),
         ("cosine", "cosine C while learning"),
@@ -581,12 +560,13 @@ def plot_dynamics(dynamics, figure=None):
         ax = next(panels)
         for name, style in ((quantity, "-"), (f"{quantity}_shuffled", (0, (4, 2)))):
             own = dynamics[dynamics["quantity"] == name].sort_values("n_done")
-            for layer, line in own.groupby("of"):
+            for (layer, _), line in own.groupby(["of", "replica"]):
                 ax.plot(line["n_done"], line["value"], color=colors[layer], ls=style, lw=1.4)
         ax.set_ylabel(label)
         ax.set_ylim(min(0, ax.get_ylim()[0]), 100 if quantity == "angle_deg" else 1)
     ax = next(panels)
-    rates = dynamics[dynamics["quantity"] == "rate_hz"].sort_values("n_done")
+    rates = dynamics[dynamics["quantity"] == "rate_hz"]
+    rates = rates.groupby(["of", "n_done"], as_index=False)["value"].mean()
     ends = []
     for name in population_order(rates["of"]):
         line = rates[rates["of"] == name]
@@ -602,19 +582,19 @@ def plot_dynamics(dynamics, figure=None):
         _weights(ax, dynamics)
     else:
         ax.axis("off")
-    for ax in figure.axes:
+    for ax in axes.flat:
         ax.set_xlabel("training trials")
         ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     handles = [Line2D([], [], color=colors[i], lw=1.8, label=f"layer {i}") for i in layers]
     handles.append(Line2D([], [], color="#444444", lw=1.2, ls=(0, (4, 2)), label="trial-shuffled"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=6)
-    return figure
+    frame.figure.legend(handles=handles, loc="outside upper left", ncols=6)
+    return frame
 
 
 def _weights(ax, dynamics):
     own = dynamics[dynamics["quantity"].str.startswith("weight_q")]
-    table = own.pivot(index=["of", "n_done"], columns="quantity", values="value")
+    table = own.pivot_table(index=["of", "n_done"], columns="quantity", values="value")
     names = sorted(own["of"].unique(), key=lambda name: (name[0] != "W", name))
     ends = []
     for name in names:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from bsd.analysis import firing_figures
 from bsd.analysis import perception_figures as figures
 
 __all__ = ["sections"]
@@ -21,7 +22,8 @@ def sections(folder):
     Returns
     -------
     list of dict
-        ``name``, ``title``, ``caption``, ``draw`` (a function of a figure) and ``table``.
+        ``name``, ``title``, ``caption``, ``draw`` (a function of a figure), ``table`` and
+        ``command``.
 
     Raises
     ------
@@ -34,6 +36,7 @@ def sections(folder):
         "imagery": _imagery,
         "ambiguity": _ambiguity,
         "lesions": _lesions,
+        "statistics": _statistics,
         "dynamics": _dynamics,
     }
     found = []
@@ -44,8 +47,7 @@ def sections(folder):
         summary = _read(place / "summary.json", lambda p: json.loads(p.read_text()))
         frames = {p.stem: _read(p, pd.read_parquet) for p in place.glob("*.parquet")}
         for section in make(frames, summary):
-            section["caption"] += f" Made by: {summary['command']}"
-            found.append({"table": None, **section})
+            found.append({"table": None, "command": summary["command"], **section})
     return found
 
 
@@ -91,7 +93,9 @@ def _recall(frames, summary):
             f"{summary['ssim_class_mean']:.2f} and {summary['ssim_nearest']:.2f}): what is "
             "recalled is a prototype."
         ),
-        "draw": lambda f: figures.plot_recalled_images(images, _image_shape(images), figure=f),
+        "draw": lambda f: figures.plot_recalled_images(
+            images, _image_shape(images), ax=f.subplots()
+        ),
     }
     yield {
         "name": "recall_noise",
@@ -101,14 +105,15 @@ def _recall(frames, summary):
             "chance), and their correlation with the class mean and with the nearest training "
             "image (mean and SD), when more and more spikes of the concept afferents are lost."
         ),
-        "draw": lambda f: figures.plot_recall_noise(quality, figure=f),
+        "draw": lambda f: figures.plot_recall_noise(quality, ax=f.subplots()),
     }
 
 
 def _difference(one):
-    return f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]".replace(
-        "-", "\N{MINUS SIGN}"
-    )
+    if np.isnan(one["ci_low"]):
+        return "no difference" if one["difference"] == 0 else f"{one['difference']:+.3f} each time"
+    text = f"{one['difference']:+.3f} [{one['ci_low']:+.3f}, {one['ci_high']:+.3f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _completion(frames, summary):
@@ -121,7 +126,7 @@ def _completion(frames, summary):
 
     def verdict(other, measure):
         one = verdicts[other, measure]
-        sign = "more" if one["low"] > 0 else "less" if one["high"] < 0 else "not different"
+        sign = "more" if one["ci_low"] > 0 else "less" if one["ci_high"] < 0 else "not different"
         return f"{_difference(one)} ({sign})"
 
     yield {
@@ -129,10 +134,11 @@ def _completion(frames, summary):
         "title": "Completion: perception of a partial cue",
         "caption": (
             f"Right percepts of {summary['stimuli']} test stimuli that are hidden in part, noisy "
-            f"or blurred, against how much is missing; no label is given. In the loop the percept "
-            f"drives the backward network and what is recalled takes the place of what is hidden "
-            f"(of noisy and blurred stimuli: is averaged with them), in {summary['cycles']} "
-            f"cycles; all conditions see the same cue for as long, with the same spike phases. "
+            f"or blurred, against how much is missing; no label is given. In the loop the network "
+            f"recalls the concept that it decided, and what is recalled takes the place of what "
+            f"is hidden (of noisy and blurred stimuli: is averaged with them), in "
+            f"{summary['cycles']} cycles; all conditions see the same cue for as long, with the "
+            f"same spike phases. "
             f"With random half of the pixels hidden "
             f"{_percent(summary['accuracy_random_half_loop'])} are right in the loop and "
             f"{_percent(summary['accuracy_random_half_cut'])} with feedback cut; with half-planes "
@@ -141,12 +147,16 @@ def _completion(frames, summary):
             f"({_percent(summary['accuracy_half_plane_filled'])} with the mean stimulus in place "
             f"of the recalled one). Paired difference, loop minus feedback cut, with 95 % "
             f"interval over stimuli: {verdict('cut', 'correct')}; loop minus mean stimulus: "
-            f"{verdict('filled', 'correct')}. The loop within a trial "
+            f"{verdict('filled', 'correct')}. Where the output spikes themselves drive the recall, "
+            f"without a decision, {_percent(summary['accuracy_half_plane_graded'])} are right: "
+            "spikes shared among several concepts recall little (mean rate of the recalled "
+            f"pixels {summary['rate_recalled_half_plane_graded']:.3f} of the largest, against "
+            f"{summary['rate_recalled_half_plane_loop']:.3f}). The loop within a trial "
             f"({_percent(summary['accuracy_half_plane_relay'])}) does not know what is hidden, and "
             "reaches perception only in the trial's last steps. "
             + _balance(frames["differences"])
         ),
-        "draw": lambda f: figures.plot_completion(quality, "correct", figure=f),
+        "draw": lambda f: figures.plot_completion(quality, "correct", ax=f.subplots()),
         "table": _differences(frames["differences"]),
     }
     more = summary["r_hidden_recalled_half_plane"] > summary["r_hidden_prototype_half_plane"]
@@ -169,7 +179,7 @@ def _completion(frames, summary):
                 else "completes by the prototype of what it perceives, no more."
             )
         ),
-        "draw": lambda f: figures.plot_completion(quality, "r", figure=f),
+        "draw": lambda f: figures.plot_completion(quality, "r", ax=f.subplots()),
     }
     for cue, what in (("left", "the left side"), ("random", "random half of the pixels")):
         yield {
@@ -181,7 +191,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, _image_shape(images), cue, figure=f
+                images, _image_shape(images), cue, ax=f.subplots()
             ),
         }
 
@@ -189,12 +199,12 @@ def _completion(frames, summary):
 def _balance(differences):
     """Where the loop perceives better, and where worse, than the network with feedback cut."""
     own = differences[
-        (differences["measure"] == "correct") & (differences["against"] == "cut")
+        (differences["measure"] == "correct") & (differences["reference"] == "cut")
         & (differences["cue"] != "half-planes")
     ]
     names = own["cue"] + " " + own["level"].map("{:.3g}".format)
-    better = ", ".join(names[own["low"] > 0]) or "none"
-    worse = ", ".join(names[own["high"] < 0]) or "none"
+    better = ", ".join(names[own["ci_low"] > 0]) or "none"
+    worse = ", ".join(names[own["ci_high"] < 0]) or "none"
     return (
         f"Cues for which the loop perceives better than with feedback cut (interval above 0): "
         f"{better}; worse: {worse}."
@@ -211,7 +221,7 @@ def _differences(frame):
     table = pd.DataFrame(
         {
             "cue": shown["cue"] + " " + shown["level"].map("{:g}".format),
-            "column": shown["measure"].map(names) + ", loop − " + shown["against"],
+            "column": shown["measure"].map(names) + ", loop − " + shown["reference"],
             "text": text,
         }
     )
@@ -240,7 +250,7 @@ def _imagery(frames, summary):
             "last one output cells with concept afferents, whose patterns do not overlap by "
             "design."
         ),
-        "draw": lambda f: figures.plot_imagery(frames["overlap"], similarity, figure=f),
+        "draw": lambda f: figures.plot_imagery(frames["overlap"], similarity, ax=f.subplots()),
         "table": similarity.assign(
             rho=similarity["rho"].map("{:.2f}".format), p=similarity["p"].map("{:.4f}".format)
         ).rename(columns={"rho": "ρ"}).replace("nan", "–"),
@@ -252,7 +262,7 @@ def _imagery(frames, summary):
             "Dissimilarity (1 − Pearson's r of mean spike counts) of all pairs of concepts, in "
             "type-1 cells while perceiving and in type-2 cells while imagining."
         ),
-        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], figure=f),
+        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], ax=f.subplots()),
     }
 
 
@@ -263,10 +273,9 @@ def _ambiguity(frames, summary):
         "caption": (
             f"{summary['pairs']} pairs of test stimuli of different concepts, each perceived "
             "rightly alone, blended from the first (0 %) to the second (100 %). Left: what is "
-            f"perceived; both equally often at {_percent(summary['perceived_stimuli_pse'])}, from "
-            f"25 to 75 % within {_percent(summary['perceived_stimuli_width'])} (logistic fit); in "
-            f"the middle {_percent(summary['neither_half'])} of the percepts are of another "
-            f"concept. Middle: time from which the running decision is the final one, "
+            f"perceived; {_equal_share(summary)}; in the middle "
+            f"{_percent(summary['neither_half'])} of the percepts are of another concept. Middle: "
+            "time from which the running decision is the final one, "
             f"{summary['decision_ms_unblended']:.1f} ms unblended and "
             f"{summary['decision_ms_half']:.1f} ms in the middle "
             f"({summary['decision_spikes_unblended']:.0f} and "
@@ -275,9 +284,20 @@ def _ambiguity(frames, summary):
             "and of blended concepts. 95 % intervals."
         ),
         "draw": lambda f: figures.plot_ambiguity(
-            frames["blends"], frames["psychometric"], figure=f
+            frames["blends"], frames["psychometric"], ax=f.subplots()
         ),
     }
+
+
+def _equal_share(summary):
+    fit = summary.get("perceived_stimuli")
+    if fit is None or np.isnan(fit["threshold"]):
+        return "no share of both is perceived equally often"
+    return (
+        f"both equally often at {_percent(fit['threshold'])} ± {100 * fit['threshold_se']:.1f} "
+        f"(standard error), where {fit['slope']:.1f} % of the percepts change with each % of the "
+        "blend (cumulative Gaussian)"
+    )
 
 
 def _lesions(frames, summary):
@@ -306,9 +326,106 @@ def _lesions(frames, summary):
         "name": "lesions",
         "title": "Lesions and manipulations",
         "caption": caption,
-        "draw": lambda f: figures.plot_lesions(lesions, figure=f),
+        "draw": lambda f: figures.plot_lesions(lesions, ax=f.subplots()),
         "table": table.rename(columns=lambda name: name.replace("_", " ")),
     }
+
+
+_OF_CELLS = ["rate_hz", "cv", "lv", "fano", "selectivity", "information_bits"]
+_TABLE = {
+    "rate_hz": "rate (Hz)", "latency_ms": "latency (ms)", "cv": "CV", "cv2": "CV2", "lv": "LV",
+    "fano": "Fano", "chi": "synchrony χ", "treves_rolls": "sparseness",
+    "selectivity": "selectivity", "information_bits": "information (bit)",
+    "participation_ratio": "dimensionality",
+}
+_MEASURES = {
+    "rate_hz": "rate (Hz)", "cv": "CV", "chi": "synchrony χ", "treves_rolls": "sparseness",
+}
+
+
+def _statistics(frames, summary):
+    cells, comparisons, energy = frames["cells"], frames["comparisons"], frames["energy"]
+    duration, n = summary["duration_ms"], summary["trials_per_phase"]
+    for phase, what in (
+        ("perceived", "stimuli are perceived and their percept is recalled"),
+        ("imagined", "concepts are imagined and what is recalled enters perception"),
+    ):
+        own = cells[cells["phase"] == phase]
+        yield {
+            "name": f"statistics_{phase}",
+            "title": f"Firing statistics, {phase}",
+            "caption": (
+                f"Cells of each population in {n} trials of {duration:.0f} ms in which {what}, "
+                "without plasticity: median (line), middle half (bar), 5 to 95 % (thin), and for "
+                "how many cells the statistic is defined. CV and LV of a cell are means over its "
+                f"trains with at least {summary['min_spikes']} spikes, undefined if there is none; "
+                "the Fano factor is over repeats of one stimulus or concept, mean over these; "
+                "selectivity is (r − s) / (r + s) of the preferred and of all other concepts; "
+                "information is that of the spike count of a trial about the concept (of "
+                f"{cells['concept_bits'].max():.2f} bit), less the bias of Panzeri & Treves. "
+                "Dotted: a Poisson process. The table gives means; synchrony χ (1: all cells "
+                f"together) is that of counts in {summary['bin_ms']:.0f} ms, sparseness that of "
+                "Treves & Rolls, dimensionality the participation ratio."
+            ),
+            "draw": lambda f, own=own: firing_figures.plot_statistics(
+                own, _OF_CELLS, ax=f.subplots()
+            ),
+            "table": _means(frames["populations"], phase),
+        }
+    rates = comparisons[comparisons["measure"] == "rate_hz"]
+    clear = comparisons[comparisons["p_corrected"] < 0.05]
+    unit = comparisons["unit"].iloc[0]
+    yield {
+        "name": "statistics_comparisons",
+        "title": "Perception against imagery",
+        "caption": (
+            "Difference of the mean rate of each population, imagined less perceived, paired by "
+            f"{unit} (its trials are averaged: repeats are no independent sample), with bootstrap "
+            f"intervals. Of {len(comparisons)} comparisons of rate, CV, synchrony and sparseness, "
+            f"all in the table, {len(clear)} are clear (paired permutation test, p < 0.05 after "
+            "Holm's correction over all). The conclusion is about further "
+            + ("networks." if unit == "replica" else "concepts for this one network.")
+        ),
+        "draw": lambda f: firing_figures.plot_comparisons(rates, "population", ax=f.subplots()),
+        "table": _compared(comparisons),
+    }
+    yield {
+        "name": "energy",
+        "title": "Energy",
+        "caption": (
+            "Energy per trial of the run, in its own trials, of the pathways that are driven: "
+            "0.9 pJ for each spike that arrives at a synapse, 4.6 pJ for each multiplication and "
+            "addition of learning (Horowitz 2014, 45 nm, arithmetic alone). Beside it a network "
+            "with the same synapses and graded activity, which multiplies and adds at each of them "
+            "once, and three times to learn by backpropagation."
+        ),
+        "draw": lambda f: firing_figures.plot_energy(energy, ax=f.subplots()),
+        "table": energy.drop(columns="replica").groupby(
+            ["phase", "pathway"], sort=False).mean().map("{:,.0f}".format).reset_index().rename(
+            columns=lambda name: name.replace("_", " ")),
+    }
+
+
+def _means(populations, phase):
+    own = populations[populations["phase"] == phase]
+    order = own["population"].drop_duplicates()
+    means = own.groupby(["population", "statistic"])["mean"].mean().unstack()
+    means = means.reindex(order)[[name for name in _TABLE if name in means]]
+    return means.map("{:.3g}".format).replace("nan", "–").rename(columns=_TABLE).reset_index()
+
+
+def _compared(comparisons):
+    return pd.DataFrame(
+        {
+            "population": comparisons["population"],
+            "measure": comparisons["measure"].map(_MEASURES),
+            "perceived": comparisons["mean_reference"].map("{:.3g}".format),
+            "imagined": comparisons["mean_other"].map("{:.3g}".format),
+            "difference [95 %]": comparisons.apply(_difference, axis=1),
+            "effect size d_z": comparisons["effect_size"].map("{:.2f}".format),
+            "p, corrected": comparisons["p_corrected"].map("{:.4f}".format),
+        }
+    ).replace("nan", "–")
 
 
 def _dynamics(frames, summary):
@@ -328,5 +445,5 @@ def _dynamics(frames, summary):
         "name": "dynamics",
         "title": "Learning dynamics",
         "caption": caption,
-        "draw": lambda f: figures.plot_dynamics(frames["dynamics"], figure=f),
+        "draw": lambda f: figures.plot_dynamics(frames["dynamics"], ax=f.subplots()),
     }

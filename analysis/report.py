@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bsd.analysis import figures, firing, measures, perception_report
+from bsd.analysis import figures, firing, measures, perception_report, sequences
 from bsd.analysis.frames import require_columns
+from bsd.analysis.style import STYLE, FittedFigure
 
 DPI = 130
 TEMPLATE = "report.html.j2"
@@ -30,7 +31,7 @@ _COLUMNS = {
     "spikes": [*_CELL, "cell", "t_ms"],
     "voltages": [*_CELL, "cell", "t_ms", "compartment", "v_mV"],
 }
-_PHASES = {"train": "training", "test": "test", "recall": "recall"}
+_PHASES = {"train": "training", "test": "test", "recall": "recall", "align": "alignment"}
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ class Results:
 
 @dataclass(frozen=True)
 class Section:
-    """One figure of a report, with its caption and perhaps a table."""
+    """One figure of a report, with its caption, the command that made it, perhaps a table."""
 
     name: str
     title: str
     caption: str
     draw: Callable
     table: pd.DataFrame | None = None
+    command: str | None = None
 
 
 def load_results(folder):
@@ -194,6 +196,7 @@ def write_page(folder, sections, **content):
             "title": section.title,
             "caption": section.caption,
             "table": section.table,
+            "command": section.command,
             "data": base64.b64encode(path.read_bytes()).decode("ascii"),
         }
         for section, path in _draw(folder, sections)
@@ -251,8 +254,8 @@ def _draw(folder, sections):
     drawn = []
     for section in sections:
         path = folder / "figures" / f"{section.name}.png"
-        with mpl.rc_context(figures.STYLE):
-            figure = figures.FittedFigure()
+        with mpl.rc_context(STYLE):
+            figure = FittedFigure()
             section.draw(figure)
             _write(path, lambda figure=figure, path=path: figure.savefig(path, dpi=DPI))
         drawn.append((section, path))
@@ -314,6 +317,7 @@ def _numbers(results):
         "create_s": ("Time to create the network", "{:.1f} s".format),
         "run_s": ("Time to run", "{:.1f} s".format),
         "peak_mb": ("Peak memory, simulation and Python", "{:.0f} MB".format),
+        "synapses": ("Plastic synapses", lambda v: f"{v:,}".replace(",", "\u202f")),
         "seed": ("Seed", str),
         "device": ("Device", str),
     }
@@ -334,8 +338,8 @@ def _numbers(results):
             f"{len(replicas)}; test accuracy {_percent(shares.mean())} ± "
             f"{100 * shares.std():.1f} (SD)",
         ))
-    for key in ("name", "warnings"):
-        metrics.pop(key, None)
+    for known_elsewhere in ("name", "out", "warnings"):
+        metrics.pop(known_elsewhere, None)
     rows += [(key[0].upper() + key[1:], value) for key, value in _flat(metrics)]
     return rows
 
@@ -353,7 +357,10 @@ def _formatted(value, form):
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
     own = [section for maker in makers if (section := maker(results)) is not None]
-    return own + [Section(**parts) for parts in perception_report.sections(results.folder)]
+    if command := _command(results):
+        own = [replace(section, command=command) for section in own]
+    parts = sequences.sections(results.folder) + perception_report.sections(results.folder)
+    return own + [Section(**part) for part in parts]
 
 
 def _learning(results):
@@ -454,7 +461,7 @@ def _recall(results):
     return Section(
         "recall", "Recall: what each concept brings to mind", caption,
         lambda figure: figures.plot_recall(
-            recalled, class_mean, results.recall["image_shape"], figure=figure
+            recalled, class_mean, results.recall["image_shape"], ax=figure.subplots()
         ),
     )
 
@@ -500,7 +507,9 @@ def _alignment(results):
     table = pd.DataFrame(table).fillna("–").rename_axis("layer").reset_index()
     return Section(
         "alignment", "Alignment of the two pathways", " ".join(caption),
-        lambda figure: figures.plot_alignment(alignment, angles, trials, figure=figure),
+        lambda figure: figures.plot_alignment(
+            alignment, angles, trials, ax=figure.subplots()
+        ),
         table,
     )
 
@@ -553,8 +562,8 @@ def _voltages(results):
     threshold = _threshold_mV(results.config)
     caption = (
         f"Cell {cell} of layer {layer} in both pathways during {_described(results, trial)}: of "
-        f"the recorded pairs the one whose somata depolarise most. The basal dendrite drives the "
-        f"soma; the apical dendrite receives the partner cell and guides learning."
+        f"the recorded pairs the one whose somata both depolarise most. The basal dendrite drives "
+        f"the soma; the apical dendrite receives the partner cell and guides learning."
     )
     if threshold is not None:
         caption += f" The dashed line is the firing threshold, {_signed(threshold)} mV."
@@ -564,7 +573,7 @@ def _voltages(results):
         "voltages", "A pair of cells from inside", caption,
         lambda figure: figures.plot_voltages(
             voltages, trial, layer, cell, threshold_mV=threshold, spikes=results.spikes,
-            figure=figure,
+            ax=figure.subplots(),
         ),
     )
 

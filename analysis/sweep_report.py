@@ -85,7 +85,9 @@ def _by_factor(frame):
     return [
         Section(
             measure, title, about[measure],
-            lambda figure, measure=measure: figures.plot_factors(frame, measure, figure),
+            lambda figure, measure=measure: figures.plot_factors(
+                frame, measure, figure.subplots()
+            ),
             _table(frame) if measure == "accuracy" else None,
         )
         for measure, (title, *_) in _MEASURES.items()

@@ -204,6 +204,18 @@ class EncodingParameters(_Checked):
         "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
         bounds=(0, 10_000),
     )
+    context: bool = parameter(
+        False, 1, "-", "context cells repeat the first hidden layer's rates of the trial before",
+        "Elman 1990 (simple recurrent network)",
+    )
+    concept_code: str = parameter(
+        "blocks", 1, "-", "cells of its own for each concept, or Gaussian tuning curves over the "
+        "number of the concept", "ours (blocks); Georgopoulos et al. 1986 (population code)",
+        choices=("blocks", "tuning"),
+    )
+    tuning_width: float = parameter(
+        2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
+    )
 
 
 @dataclass(frozen=True)
@@ -294,6 +306,9 @@ class LearningParameters(_Checked):
     )
     init_gain: float = parameter(
         2.0, 1, "g", "initial weights are normal with SD g / sqrt(n_pre)", bounds=(0, 1e3)
+    )
+    init_gain_context: float = parameter(
+        1.0, 1, "g_x", "the same for the synapses of context cells", bounds=(0, 1e3)
     )
     init_gain_readout: float = parameter(
         1.0, 1, "g_0", "the same for the synapses of output and recalled stimulus", bounds=(0, 1e3)

@@ -57,14 +57,14 @@ STRUCTURAL = (
 
 #: What is shared by the cells of a group as long as there is one replica.
 _OWN_OF_REPLICA = {
-    "afferents": {"learn", "recording", "loss", "draw", "replica"},
+    "afferents": {"learn", "recording", "loss", "draw", "carry", "replica"},
     "cells": {"learn", "recording", "replica"},
     "memory": {"learn", "replica"},
 }
 
 #: Columns of the timed array `control`, one row per trial, once for each replica.
 CONTROL_COLUMNS = (
-    "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss"
+    "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss", "carry"
 )
 
 
@@ -104,7 +104,8 @@ class BidirectionalNetwork:
     layers : sequence of int
         Cells of the stimulus, of each hidden layer, and number of concepts, for example
         ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
-        concept.
+        concept. With ``encoding.context`` the network is recurrent: a context cell for each
+        cell of the first hidden layer is added to the stimulus, and a type-2 cell that recalls it.
     parameters : ModelParameters or sequence of ModelParameters
         `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy; or one for each replica, alike in
         what shapes the code (`STRUCTURAL`).
@@ -172,8 +173,15 @@ class BidirectionalNetwork:
                 f"encoding.receptive_field = {field}: needs a square stimulus, not {layers[0]} "
                 "pixels (0: no receptive fields)."
             )
-        self.n_concepts = layers[-1]
-        sizes = [*layers[:-1], layers[-1] * parameters.encoding.cells_per_concept]
+        self.n_stimulus, self.n_concepts = layers[0], layers[-1]
+        self.n_context = layers[1] if parameters.encoding.context else 0
+        if field and self.n_context:
+            raise InputError(
+                f"encoding.receptive_field = {field}: context cells have no place in the stimulus, "
+                "use one of receptive_field and context."
+            )
+        n_output = layers[-1] * parameters.encoding.cells_per_concept
+        sizes = [layers[0] + self.n_context, *layers[1:-1], n_output]
         self.layout = Layout(sizes, replicas)
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
@@ -212,6 +220,7 @@ class BidirectionalNetwork:
             "duration_ms": float(p.timing.duration) * 1e3,
             "refractory": float(p.cell.refractory) > 0,
             "encoding": p.encoding.kind,
+            "context": self.n_context > 0,
             "features": p.learning.features,
             "infonce": p.learning.loss == "infonce",  # MSE differs from ReCo in values only
             "memory_slots": p.learning.memory_slots,
@@ -264,10 +273,15 @@ class BidirectionalNetwork:
         ndarray, shape (n_concepts, n_output)
             Intensity of each concept afferent under each concept.
         """
-        cells = self.parameters.encoding.cells_per_concept
-        return self.parameters.encoding.concept_rate * np.kron(
-            np.eye(self.n_concepts), np.ones((1, cells))
-        )
+        encoding = self.parameters.encoding
+        cells, concepts = encoding.cells_per_concept, np.arange(self.n_concepts)
+        if encoding.concept_code == "blocks":
+            tuning = np.kron(np.eye(self.n_concepts), np.ones((1, cells)))
+        else:
+            preferred = (np.arange(cells * self.n_concepts) + 0.5) / cells - 0.5
+            distance = (concepts[:, None] - preferred) / encoding.tuning_width
+            tuning = np.exp(-0.5 * distance**2)
+        return encoding.concept_rate * tuning
 
     @property
     def probes(self):
@@ -296,7 +310,8 @@ class BidirectionalNetwork:
         BrianObjects
             Attributes `afferents`, `cells`, `normaliser`, `memory` (NeuronGroups);
             `afferent_basal`, `cortical_basal`, `afferent_apical`, `cortical_apical`, `relay`,
-            `pooling`, `memory_pattern`, `memory_pooling` (Synapses); monitors; `trial_cells`,
+            `pooling`, `memory_pattern`, `memory_pooling` (Synapses), with context cells
+            `context`; monitors; `trial_cells`,
             `trial_afferents`, `trial_cosine` (TrialRecords); `drive` and `control` (TimedArrays);
             `dense` (DenseProjection by Synapses name).
         """
@@ -533,7 +548,8 @@ class BidirectionalNetwork:
             model += eqs["CELL_LEARNING_SOFTMAX"]
         if self.projection == "dense":
             model += "emit : 1  # above 0 in a step with a spike\n"
-        events = {"recorded": f"{eqs['THRESHOLD']} and recording > 0"}
+        ready = " and not_refractory" if refractory else ""
+        events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
         events.update(self._learning_event)
         cells = objects.add(
             NeuronGroup(
@@ -550,10 +566,10 @@ class BidirectionalNetwork:
                 name="cells",
             )
         )
-        cells.set_event_schedule("recorded", when="thresholds", order=1)
+        # before the spike makes its cell refractory
+        cells.set_event_schedule("recorded", when="thresholds", order=-1)
         averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
         if self.projection == "dense":
-            ready = " and not_refractory" if refractory else ""
             averages += f"emit = int({eqs['THRESHOLD']}{ready})"
         cells.run_regularly(averages, when="average", name="cells_average")
         begin = eqs["READ_CONTROL"]
@@ -659,6 +675,40 @@ class BidirectionalNetwork:
         relay.connect(j="k + partner_pre for k in range(1 - paired_pre)")
         relay.pre.when = "synapses"
         relay.pre.order = 2
+        if self.n_context:
+            self._create_context(objects)
+
+    def _create_context(self, objects):
+        context = objects.add(
+            Synapses(
+                objects.cells, objects.afferents, on_pre=self.equations["HOLD_CONTEXT"],
+                name="context",
+            )
+        )
+        hidden, held = zip(*self.context_pairs(), strict=True)
+        context.connect(i=np.concatenate(hidden), j=np.concatenate(held))
+        context.pre.when = "synapses"
+        context.pre.order = 3
+
+    def context_pairs(self):
+        """Cells of the first hidden layer and their context cells, of each replica.
+
+        Returns
+        -------
+        list of (ndarray of int, ndarray of int)
+            Numbers in the groups `cells` and `afferents`.
+        """
+        pairs = []
+        for replica in range(self.layout.replicas):
+            hidden = self.layout.population("F1", replica)
+            stimulus = self.layout.population("S", replica)
+            pairs.append(
+                (
+                    np.arange(hidden.start, hidden.stop),
+                    np.arange(stimulus.start + self.n_stimulus, stimulus.stop),
+                )
+            )
+        return pairs
 
     def _create_learning(self, objects):
         eqs, layout, at_tick = self.equations, self.layout, {"dt": self.parameters.timing.duration}
@@ -856,6 +906,11 @@ class BidirectionalNetwork:
         return values
 
     @property
+    def cells_per_layer(self):
+        """Cells of each layer, of the stimulus without context cells."""
+        return [self.n_stimulus, *self.layout.layers[1:]]
+
+    @property
     def receptive_fields(self):
         """Whether the cells of the first hidden layer receive a part of the stimulus only."""
         return 0 < self.parameters.encoding.receptive_field < math.isqrt(self.layout.layers[0])
@@ -884,6 +939,24 @@ class BidirectionalNetwork:
         inside = (offset >= 0) & (offset < side)
         return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
 
+    def fan_out(self, population):
+        """Synapses that each cell of a population has on the basal dendrites of its target.
+
+        Returns
+        -------
+        ndarray of int, shape (size,)
+        """
+        for projection in self.layout.projections:
+            if projection.source is population:
+                return self.connectivity(projection).sum(axis=1)
+        return np.zeros(population.size, dtype=int)
+
+    @property
+    def n_synapses(self):
+        """Number of plastic synapses, those outside receptive fields left out."""
+        layout = self.layout
+        return sum(int(self.fan_out(p).sum()) for p in layout.afferents + layout.populations)
+
     def _asymmetries(self, population):
         """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
         p = self._parameters_of(population)
@@ -903,7 +976,7 @@ class BidirectionalNetwork:
         return learning.eta_feedback if learned else 0.0
 
     def initial_state(self, seed):
-        """What a chunk hands on to the next, at the start: weights, memories, slot pointer.
+        """What a chunk hands on to the next, at the start: weights, memories, slot, context.
 
         Parameters
         ----------
@@ -926,6 +999,9 @@ class BidirectionalNetwork:
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
             connected = self.connectivity(projection)
             scale = connected * gain / np.sqrt(connected.sum(axis=0))
+            if projection.kind == "sensory" and self.n_context:
+                scale[: self.n_stimulus] = gain / np.sqrt(self.n_stimulus)
+                scale[self.n_stimulus :] = learning.init_gain_context / np.sqrt(self.n_context)
             weights[projection.synapses][projection.synapse_slice] = (
                 generator.standard_normal(n_pre * n_post) * scale.ravel()
             ).clip(-learning.weight_max, learning.weight_max)
@@ -937,6 +1013,7 @@ class BidirectionalNetwork:
             "memory_pattern.mu": np.zeros(memories * slots),
             "cells.rate": layout.per_cell(lambda p: self._parameters_of(p).learning.rate_target),
             "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
+            "afferents.held": np.zeros(layout.n_afferents),
         }
 
     def seeds(self, seed):

@@ -123,7 +123,7 @@ def _summary(network):
         "replicas": layout.replicas,
         "pyramidal cells": layout.n_cells,
         "afferents": layout.n_afferents,
-        "plastic synapses": layout.n_synapses,
+        "plastic synapses": network.n_synapses,
         "dt_ms": round(float(timing.dt) * 1e3, 9),
         "trial_ms": round(float(timing.duration) * 1e3, 9),
         "projection": network.projection,

@@ -184,11 +184,6 @@ class Layout:
                 return projection
         raise KeyError(name)
 
-    @property
-    def n_synapses(self):
-        """Number of plastic synapses."""
-        return sum(p.source.size * p.target.size for p in self.projections)
-
     def per_cell(self, values, dtype=float):
         """An array over all pyramidal cells from one value per population.
 

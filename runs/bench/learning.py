@@ -1,6 +1,7 @@
 """How well the streaming rule learns, beside other rules on the same network and data."""
 
 import dataclasses
+import json
 import os
 import tempfile
 import threading
@@ -10,12 +11,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bsd.equations import InputError
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.run import build_network, load_data
+from bsd.runs.literals import format_value
 from bsd.runs.trials import join_tables, test_trials, training_trials
 
-__all__ = ["BASELINES", "GRID", "OWN", "measure_learning", "summarise_learning"]
+__all__ = [
+    "BASELINES",
+    "GRID",
+    "OWN",
+    "comparison",
+    "finished_rows",
+    "measure_learning",
+    "summarise_learning",
+    "train_all",
+]
 
 #: The streaming rule: method and what differs in its parameters.
 OWN = {
@@ -30,7 +42,51 @@ VALIDATION = 1 / 6
 TARGET = 0.95
 
 
-def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, progress=None):
+def comparison(experiment, n_train):
+    """What makes the curves of two calls of `measure_learning` comparable, as plain values."""
+    return {
+        "experiment": experiment.name,
+        "data": experiment.data,
+        "hidden": list(experiment.hidden),
+        "epochs": experiment.epochs,
+        "shift": experiment.shift,
+        "train": n_train,
+        "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
+    }
+
+
+def finished_rows(path, settings):
+    """Rows that an earlier call left in a folder, so that it goes on where it stopped.
+
+    Parameters
+    ----------
+    path : Path
+        A table beside ``settings.json``, or not there yet.
+    settings : dict
+        Of `comparison`.
+
+    Returns
+    -------
+    DataFrame or None
+
+    Raises
+    ------
+    InputError
+        If it is of another comparison.
+    """
+    known = path.with_name("settings.json")
+    if not path.exists():
+        return None
+    if not known.exists() or json.loads(known.read_text()) != settings:
+        raise InputError(
+            f"{path.parent} holds another comparison: choose a new folder with --out."
+        )
+    return pd.read_csv(path)
+
+
+def measure_learning(
+    experiment, seeds, *, torch_python=None, n_train=None, finished=None, save=None, progress=None
+):
     """Train the streaming rule and the baselines, as many at a time as there are cores.
 
     Layers, time steps, encoding, stimulus shifts and epochs are those of the experiment for all.
@@ -46,6 +102,10 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         Without it, the baselines are left out.
     n_train : int, optional
         Use so many training stimuli, chosen at random.
+    finished : DataFrame, optional
+        Rows of the same comparison that are there already; what they hold is not run again.
+    save : callable, optional
+        ``save(rows)`` with all rows so far, each time a method has finished with a seed.
     progress : callable, optional
         ``progress(run, stage, done, total, text)``.
 
@@ -55,7 +115,41 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         Columns method, seed, epoch, trials (training trials by then), accuracy, accuracy_train
         and learning_rate (baselines).
     """
+    return train_all(
+        experiment, seeds, (OWN, _curve_of_streaming), (BASELINES, _curve_of_baseline),
+        torch_python=torch_python, n_train=n_train, finished=finished, save=save,
+        progress=progress,
+    )
+
+
+def train_all(
+    experiment, seeds, own, baselines, *, torch_python=None, n_train=None, finished=None,
+    save=None, progress=None, **request,
+):
+    """Train methods on the same data, as many at a time as there are cores.
+
+    Parameters
+    ----------
+    experiment, seeds, torch_python, n_train, finished, save, progress
+        See `measure_learning`.
+    own : tuple of (dict, callable)
+        Methods of the streaming rule with what differs in their parameters, and
+        ``frame(method, seed, dataset, simulation, right)`` of a trained network, see
+        `_train_streaming`.
+    baselines : tuple of (sequence of str, callable)
+        Methods of `torch_baselines.py`, and ``frame(method, seed, dataset, result, rate)`` of what
+        the PyTorch process answered.
+    **request
+        Asked of the PyTorch process besides.
+
+    Returns
+    -------
+    DataFrame
+        All frames, in the order of the methods.
+    """
     lock, stopped = threading.Lock(), threading.Event()
+    frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
+    done = {(f["method"].iloc[0], f["seed"].iloc[0]): f for f in frames}
 
     def report(*event):
         if stopped.is_set():
@@ -63,6 +157,37 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
         with lock:
             if progress:
                 progress(*event)
+
+    (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
+
+    def ordered():
+        order = [*own, *baselines]
+        return pd.concat(frames, ignore_index=True).sort_values(
+            ["method", "seed"],
+            key=lambda column: column.map(order.index) if column.name == "method" else column,
+            kind="stable",
+            ignore_index=True,
+        )
+
+    def keep(frame):
+        with lock:
+            frames.append(frame)
+            if save:
+                save(ordered())
+
+    def streaming(method, changed, seed):
+        simulation, right = _train_streaming(method, changed, dataset, seed, report)
+        keep(frame_of_own(method, seed, dataset, simulation, right))
+
+    def baseline(method):
+        missing = [seed for seed in seeds if (method, seed) not in done]
+        known = [f["learning_rate"].iloc[0] for (name, _), f in done.items() if name == method]
+        asked = {**request, "method": method}
+        rate = known[0] if known else None
+        for seed, *rest in _train_baseline(
+            torch_python, asked, dataset, missing, rate, seeds[0], report
+        ):
+            keep(frame_of_baseline(method, seed, dataset, *rest))
 
     dataset = _shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
@@ -77,31 +202,29 @@ def measure_learning(experiment, seeds, *, torch_python=None, n_train=None, prog
             "network": network_constants(network),
             "epochs": experiment.epochs,
             "shift": experiment.shift,
+            **request,
         }
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            jobs = {}
-            for method in BASELINES if torch_python else ():
-                jobs[method] = pool.submit(
-                    _baseline, torch_python, {**request, "method": method}, dataset, seeds,
-                    report,
-                )
-            for method, changes in OWN.items():
+            jobs = [
+                pool.submit(baseline, method)
+                for method in (baselines if torch_python else ())
+                if any((method, seed) not in done for seed in seeds)
+            ]
+            for method, changes in own.items():
                 changed = experiment.changed(assignments=changes)
-                for seed in seeds:
-                    jobs[method, seed] = pool.submit(
-                        _streaming, method, changed, dataset, seed, report
-                    )
+                jobs += [
+                    pool.submit(streaming, method, changed, seed)
+                    for seed in seeds
+                    if (method, seed) not in done
+                ]
             try:
-                frames = [job.result() for job in jobs.values()]
+                for job in jobs:
+                    job.result()
             except BaseException:
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    curves = pd.concat(frames, ignore_index=True)
-    order = [*OWN, *BASELINES]
-    return curves.sort_values(
-        "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
-    )
+    return ordered()
 
 
 def _shuffled(dataset, n_train):
@@ -112,7 +235,8 @@ def _shuffled(dataset, n_train):
     )
 
 
-def _streaming(method, experiment, dataset, seed, report):
+def _train_streaming(method, experiment, dataset, seed, report):
+    """A trained simulation, and the share of right decisions by epoch and phase."""
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
     tables = []
     for table in training_trials(
@@ -127,15 +251,20 @@ def _streaming(method, experiment, dataset, seed, report):
         done += len(recording.trials)
         report(f"{method}, seed {seed}", "run", done, len(table), "")
     right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
-    right = right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+    return simulation, right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+
+
+def _curve_of_streaming(method, seed, dataset, simulation, right):
     return _curve(method, seed, dataset, right["test"], right["train"])
 
 
-def _baseline(python, request, dataset, seeds, report):
+def _train_baseline(python, request, dataset, seeds, rate, search_seed, report):
+    """Seed, the process's answer and learning rate, of each seed; without a rate, look for it."""
     method = request["method"]
     epochs = request["epochs"]
     per_epoch = len(dataset.x_train)
-    total, done = epochs * (len(GRID) + len(seeds)) * per_epoch, 0
+    n_runs = len(seeds) + (len(GRID) if rate is None else 0)
+    total, done = epochs * n_runs * per_epoch, 0
 
     def count(progress):
         nonlocal done
@@ -143,19 +272,17 @@ def _baseline(python, request, dataset, seeds, report):
         report(method, "run", done, total, f"{100 * progress['accuracy']:.1f} % right")
 
     with TorchProcess(python) as torch:
-        validation = max(1, round(VALIDATION * len(dataset.x_train)))
-        search = {"task": "search", "grid": GRID, "validation": validation, "seed": seeds[0]}
-        rate = torch.ask({**request, **search}, count)["learning_rate"]
-        curves = []
+        if rate is None:
+            validation = max(1, round(VALIDATION * len(dataset.x_train)))
+            search = {"task": "search", "grid": GRID, "validation": validation, "seed": search_seed}
+            rate = torch.ask({**request, **search}, count)["learning_rate"]
         for seed in seeds:
             wanted = {"task": "train", "learning_rate": rate, "seed": seed}
-            result = torch.ask({**request, **wanted}, count)
-            curves.append(
-                _curve(
-                    method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate
-                )
-            )
-    return pd.concat(curves, ignore_index=True)
+            yield seed, torch.ask({**request, **wanted}, count), rate
+
+
+def _curve_of_baseline(method, seed, dataset, result, rate):
+    return _curve(method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate)
 
 
 def _curve(method, seed, dataset, test, train, learning_rate=None):

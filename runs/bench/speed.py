@@ -234,7 +234,7 @@ class _Bench:
 def _measure(case, n_trials, rounds, progress, torch_python=None):
     """One row of the table."""
     bench = _Bench(case, n_trials, progress)
-    synapses = bench.network.layout.n_synapses
+    synapses = bench.network.n_synapses
     first = bench.run(min(N_REPLAYED, n_trials), "train")
     small_mb = bench.peak_mb
     # about a second per chunk
@@ -414,7 +414,7 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=3, progress=None):
                 "width": case.layers[1],
                 "device": case.device,
                 "replicas": case.replicas,
-                "synapses": bench.network.layout.n_synapses,
+                "synapses": bench.network.n_synapses,
                 "steps": PARAMETERS.timing.steps,
                 "compile_s": bench.compile_s,
                 "create_s": bench.median("train", "create_s"),

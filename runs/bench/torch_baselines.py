@@ -29,6 +29,9 @@ search  ``grid``, ``epochs``, ``shift``, ``validation``: trains with each learni
         highest accuracy on those.
 train   ``learning_rate``, ``epochs``, ``shift``, optionally ``perturbations``: trains, answers the
         accuracy on the test set after each epoch, and under each perturbation at the end.
+sequence  ``learning_rate``, ``epochs``, ``segment``, ``loss``, ``part``: trains a recurrent network
+        by backpropagation on a sequence (see `Recurrent`), answers ``error`` of that part after
+        each epoch: mean squared error of a forecast, or share of wrong symbols of a text.
 """
 
 import itertools
@@ -41,6 +44,7 @@ import numpy as np
 import torch
 
 BATCH = 128
+SEGMENTS = 64  # of a sequence, side by side
 GAIN = 4.0  # of the softmax
 TARGET = 0.95  # test accuracy of `trials_to_target`
 
@@ -121,8 +125,7 @@ class Network:
         self.cells = constants["cells_per_concept"]
         self.sizes = [*sizes, self.n_concepts * self.cells]
         self.steps = constants["steps"]
-        codes = torch.eye(self.n_concepts).repeat_interleave(self.cells, dim=1)
-        self.codes = constants["concept_rate"] * codes
+        self.codes = torch.tensor(constants["codes"], dtype=torch.get_default_dtype())
         last = len(self.sizes) - 2
         self.forward_weights = [
             self.random_weights(pre, post, "init_gain_readout" if i == last else "init_gain")
@@ -167,32 +170,33 @@ class Network:
         return GAIN * (drive.mean(0) @ self.codes.T) / math.sqrt(self.cells)
 
     @torch.no_grad()
-    def percepts(self, images, spike_loss=0.0, weight_noise=0.0):
+    def percepts(self, images, loss=0.0, weight_noise=0.0):
         """Concept of each image, -1 for a tie or silence.
 
         Parameters
         ----------
         images : Tensor, shape (n, pixels)
-        spike_loss : float
-            Probability that a spike reaches none of its targets.
+        loss : float
+            Probability that a spike of a stimulus cell is lost.
         weight_noise : float
-            SD of the noise added to each weight, in units of the SD of its matrix.
+            SD of the noise added to each weight, in units of the SD of its matrix, both where
+            there are synapses.
         """
         weights = self.forward_weights
         if weight_noise:
+            there = [self.connected > 0] + [torch.ones_like(w, dtype=bool) for w in weights[1:]]
             weights = [
-                w + weight_noise * w.std() * torch.randn(w.shape, generator=self.generator)
-                for w in weights
+                w + weight_noise * w[c].std() * c * torch.randn(w.shape, generator=self.generator)
+                for w, c in zip(weights, there, strict=True)
             ]
         found = []
         for start in range(0, len(images), 500):
             spikes = encode(images[start : start + 500], self.steps, self.generator)
+            if loss:
+                spikes = spikes * (torch.rand(spikes.shape, generator=self.generator) >= loss)
             for w in weights:
                 if self.delayed and w is not weights[0]:
                     spikes = late(spikes)
-                if spike_loss:
-                    kept = torch.rand(spikes.shape, generator=self.generator) >= spike_loss
-                    spikes = spikes * kept
                 spikes, _ = self.layer(spikes, w)
             # the codes have one norm, so the largest overlap is the largest cosine
             overlap = (spikes.sum(0) @ self.codes.T).round(decimals=3)
@@ -234,6 +238,76 @@ class Backpropagation(Network):
         self.optimiser.step()
         self.keep_fields()
         return (logits.argmax(1) == labels).sum().item()
+
+
+class Recurrent(Network):
+    """Backpropagation through the recurrent network, truncated at the present presentation.
+
+    Context cells repeat the first layer's rates of the presentation before, as in `bsd`; what
+    they repeat is an input. Segments of the sequence run side by side as a batch.
+
+    Parameters
+    ----------
+    loss : {'value', 'code', 'symbol'}
+        Squared error of the population read-out, of the output's rates, or cross-entropy.
+    values : Tensor, shape (n_concepts,), or None
+    """
+
+    def __init__(self, constants, seed, connected, learning_rate, loss, values):
+        super().__init__(constants, seed, connected)
+        self.n_context, self.loss, self.values = constants["context"], loss, values
+        n_stimulus = self.sizes[0] - self.n_context
+        first = self.forward_weights[0]
+        first[:n_stimulus] *= math.sqrt(self.sizes[0] / n_stimulus)
+        gain = constants["init_gain_context"] / constants["init_gain"]
+        first[n_stimulus:] *= gain * math.sqrt(self.sizes[0] / max(self.n_context, 1))
+        for w in self.forward_weights:
+            w.requires_grad_()
+        self.optimiser = torch.optim.Adam(self.forward_weights, lr=learning_rate)
+
+    def present(self, stimuli, context):
+        """Rates of the first layer and of the output, and the output's basal drive."""
+        spikes = encode(torch.cat([stimuli, context], 1), self.steps, self.generator)
+        first = None
+        for w in self.forward_weights:
+            spikes, drive = self.layer(spikes, w)
+            first = spikes.mean(0).detach() if first is None else first
+        return first, spikes.mean(0), drive
+
+    def correction(self, rates):
+        """Population read-out of a forecast."""
+        evidence = rates @ self.codes.T
+        return (evidence @ self.values) / (evidence.sum(1) + 1e-3)
+
+    def fit(self, stimuli, concepts, context):
+        """One step of the optimiser on one presentation of each segment; the new context."""
+        context, rates, drive = self.present(stimuli, context)
+        if self.loss == "symbol":
+            loss = torch.nn.functional.cross_entropy(self.logits(drive), concepts)
+        elif self.loss == "code":
+            loss = (rates - self.codes[concepts]).square().sum(1).mean()
+        else:
+            loss = (self.correction(rates) - self.values[concepts]).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return context
+
+    @torch.no_grad()
+    def error(self, patterns, which, asked, streams=16):
+        """Mean squared error of a forecast, or share of wrong symbols."""
+        length = len(which) // streams
+        which = which[: streams * length].view(streams, length)
+        asked = asked[: streams * length].view(streams, length)
+        context, wrong = torch.zeros(streams, self.n_context), 0.0
+        for k in range(length):
+            context, rates, drive = self.present(patterns[which[:, k]], context)
+            if self.loss == "symbol":
+                miss = (self.logits(drive).argmax(1) != asked[:, k]).float()
+            else:
+                miss = (self.correction(rates) - asked[:, k]).square()
+            wrong += miss.sum().item()
+        return wrong / (streams * length)
 
 
 class BatchDistillation(Network):
@@ -515,6 +589,36 @@ class Server:
             found[rate] = result["test_accuracy"][-1]
         return {"learning_rate": max(found, key=found.get), "validation_accuracy": found}
 
+    def task_sequence(self, request):
+        """Error of a part of a sequence after each epoch."""
+        with np.load(request["data"]) as arrays:
+            data = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        part, real = request["part"], torch.get_default_dtype()
+        patterns, which = data["patterns"].to(real), data["which_train"]
+        values = data["values"].to(real) if "values" in data else None
+        asked = data[f"correction_{part}"].to(real) if "values" in data else data[f"y_{part}"]
+        network = Recurrent(
+            request["network"], request["seed"], data["connected"], request["learning_rate"],
+            request["loss"], values,
+        )
+        length, errors = request["segment"], []
+        starts = torch.arange(0, len(which) - length + 1, length)
+        batches = math.ceil(len(starts) / SEGMENTS)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            network.optimiser, request["epochs"] * batches
+        )
+        for epoch in range(request["epochs"]):
+            order = starts[torch.randperm(len(starts), generator=network.generator)]
+            for rows in order.split(SEGMENTS):
+                context = torch.zeros(len(rows), network.n_context)
+                for k in range(length):
+                    at = rows + k
+                    context = network.fit(patterns[which[at]], data["y_train"][at], context)
+                schedule.step()
+            errors.append(network.error(patterns, data[f"which_{part}"], asked))
+            self.say({"epoch": epoch + 1, "epochs": request["epochs"], "error": errors[-1]})
+        return {"error": errors}
+
     def task_train(self, request):
         """Accuracy by epoch, and under perturbations at the end."""
         train_part, test_part, connected = self.data(request["data"])
@@ -529,7 +633,7 @@ class Server:
         result["perturbed"] = []
         for kind, level in request.get("perturbations", []):
             stimuli = disturb(images.flatten(1), kind, level, network.generator)
-            passed = {kind: level} if kind in ("spike_loss", "weight_noise") else {}
+            passed = {kind: level} if kind in ("loss", "weight_noise") else {}
             result["perturbed"].append([kind, level, accuracy(network, stimuli, labels, **passed)])
         return result
 

@@ -11,8 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from bsd.equations import InputError
+from bsd.runs.data.sequences import CodedStimuli
 
-__all__ = ["HOW_TO_GET", "TorchProcess", "find_torch_python", "network_constants", "write_data"]
+__all__ = [
+    "HOW_TO_GET",
+    "TorchProcess",
+    "find_torch_python",
+    "network_constants",
+    "write_data",
+    "write_sequence",
+]
 
 #: Said where no Python with PyTorch is found.
 HOW_TO_GET = (
@@ -85,9 +93,12 @@ def network_constants(network):
     leak = float(np.exp(-float(timing.dt * conductance / (cell.tau_soma * cell.g_leak))))
     unit = (1 - leak) * cell.g_basal / conductance * cell.R_basal * cell.I_unit
     names = ("memory_slots", "lam", "margin", "eta", "eta_feedback", "eta_top", "eta_bottom",
-             "diversity", "weight_max", "init_gain", "init_gain_readout")
+             "diversity", "weight_max", "init_gain", "init_gain_readout",
+             "init_gain_context")
     return {
         "layers": [*network.layout.layers[:-1], network.n_concepts],
+        "context": network.n_context,
+        "codes": network.encoding_matrix().tolist(),
         "cells_per_concept": encoding.cells_per_concept,
         "concept_rate": encoding.concept_rate,
         "steps": timing.steps,
@@ -108,6 +119,33 @@ def write_data(dataset, network, path):
         x_test=dataset.x_test,
         y_test=dataset.y_test,
     )
+
+
+def write_sequence(dataset, validation, network, path):
+    """Write a sequence for the baselines: patterns, and which of them is shown when.
+
+    Parameters
+    ----------
+    dataset, validation : SequenceData
+        The same sequence with its test, and with its validation part as the test part.
+    """
+    parts = {"train": dataset.x_train, "validation": validation.x_test, "test": dataset.x_test}
+    arrays, known = {}, 0
+    if isinstance(dataset.x_train, CodedStimuli):
+        arrays["patterns"] = dataset.x_train.patterns[:, 0]
+        arrays |= {f"which_{part}": x.which for part, x in parts.items()}
+    else:
+        arrays["patterns"] = np.concatenate([x[:, 0] for x in parts.values()])
+        for part, x in parts.items():
+            arrays[f"which_{part}"] = np.arange(known, known + len(x))
+            known += len(x)
+    concepts = (dataset.y_train, validation.y_test, dataset.y_test)
+    arrays |= {f"y_{part}": y for part, y in zip(parts, concepts, strict=True)}
+    if dataset.values is not None:
+        arrays["values"] = dataset.values
+        for part, own in (("validation", validation), ("test", dataset)):
+            arrays[f"correction_{part}"] = (own.targets["actual"] - own.targets["reference"])
+    np.savez(path, connected=network.connectivity(network.layout.projection("W0")), **arrays)
 
 
 class TorchProcess:

@@ -7,7 +7,6 @@ import signal
 import sys
 from pathlib import Path
 from typing import Annotated
-from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
@@ -28,6 +27,14 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 console = Console(stderr=True)
+
+#: What runs on sequences measure besides.
+SEQUENCE_MEASURES = {
+    "mse": "forecast, mean squared error (normalised)",
+    "mse_persistence": "persistence, the same",
+    "mse_seasonal": "seasonal persistence, the same",
+    "trigram_accuracy": "accuracy of a trigram model",
+}
 
 #: An exported program holds all of its trials at once.
 MAX_EXPORT_GB = 4
@@ -190,8 +197,9 @@ def summarise(metrics, out):
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
             "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
-            "ms_per_trial",
+            "ms_per_trial", *SEQUENCE_MEASURES,
         )
+        if key in metrics
     }
     return {
         "name": first["name"],
@@ -230,6 +238,9 @@ def _show_summary(summary, metrics, reports):
     spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
     table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
     table.add_row("test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %")
+    for key, label in SEQUENCE_MEASURES.items():
+        if key in summary:
+            table.add_row(label, f"{summary[key]:.4f}")
     table.add_row("recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}")
     table.add_row("computing time per training trial", f"{summary['ms_per_trial']:.2f} ms")
     table.add_row("peak memory, simulation and Python", f"{summary['peak_mb']:.0f} MB")
@@ -288,6 +299,9 @@ def audit(
     results: Annotated[
         Path | None, typer.Option(help="Results folder of a run: audit its trained weights.")
     ] = None,
+    replica: Annotated[
+        int | None, typer.Option(help="Which network of a cohort, with --results.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
 ):
     """Is it biologically plausible? The paper's five criteria, checked on the Brian2 objects.
@@ -296,9 +310,13 @@ def audit(
     """
     from bsd.networks import audit as audit_network
     from bsd.runs.cli.show import render_audit
+    from bsd.runs.experiments import learned_weights
 
+    if results is None and replica is not None:
+        raise InputError(f"--replica {replica}: say of which cohort with --results.")
     network = _network(name, set_, layers)
-    found = audit_network(network, None if results is None else _trained_weights(results))
+    weights = None if results is None else learned_weights(results, replica)
+    found = audit_network(network, weights)
     render_audit(found, name, Console())
     if as_json:
         print(json.dumps({"name": name, "passed": found.passed, **found.verdicts}))
@@ -312,23 +330,14 @@ def _network(name, assignments, layers):
     from bsd.runs.data import available
 
     chosen = _changed(name, assignments, layers, None)
+    if chosen.is_sequence:
+        from bsd.runs.experiments.run import build_network, load_data
+
+        return build_network(chosen, load_data(chosen, 0))
     data_set = available().set_index("name").loc[chosen.data]
     height, width = map(int, data_set["shape"].split("x"))
     sizes = [height * width, *chosen.hidden, int(data_set["classes"])]
     return BidirectionalNetwork(sizes, chosen.parameters)
-
-
-def _trained_weights(folder):
-    import numpy as np
-
-    try:
-        with np.load(folder / "weights.npz") as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, BadZipFile):
-        raise InputError(
-            f"--results {folder}: no weights.npz of a finished run there, the folder of one run "
-            "is needed."
-        ) from None
 
 
 @app.command()

@@ -150,12 +150,13 @@ def _filled(table, columns, frame):
 
 
 def _save_speed(frame, numbers, out):
-    from bsd.analysis.figures import FittedFigure, plot_speed
+    from bsd.analysis.figures import plot_speed
+    from bsd.analysis.style import FittedFigure
 
     out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out / "speed.csv", index=False)
     (out / "speed.json").write_text(json.dumps(numbers, indent=1))
-    plot_speed(frame, FittedFigure()).savefig(out / "speed.png", dpi=150)
+    plot_speed(frame, FittedFigure().subplots()).figure.savefig(out / "speed.png", dpi=150)
 
 
 def speed_table(frame):
@@ -218,19 +219,18 @@ def _print_torch(numbers):
     Console().print(table)
 
 
-@bench.command()
-def learning(
-    data: Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")],
-    layers: Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training stimuli.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0,1,2",
-    train: Annotated[int | None, typer.Option(help="Use so many training stimuli.")] = None,
-    out: Out = None,
-    as_json: Json = False,
-):
-    """Accuracy beside backpropagation and other rules in PyTorch, on the same network."""
-    from bsd.runs.bench.learning import measure_learning, summarise_learning
+Data = Annotated[str, typer.Option(help="Experiment whose data and parameters are used.")]
+Layers = Annotated[str | None, typer.Option(help="Hidden widths, for example 512,512.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimuli.")]
+Seeds = Annotated[str, typer.Option(help="Seeds: 0,1,2")]
+Train = Annotated[int | None, typer.Option(help="Use so many training stimuli.")]
+
+
+def _measured(measure, data, layers, epochs, seeds, train, path):
+    """The experiment with the options' changes, and its rows, which are kept at `path`."""
+    from bsd.runs.bench.learning import comparison, finished_rows
     from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.engine.store import write_atomically, write_json
     from bsd.runs.experiments import experiment
 
     chosen = experiment(data).changed(
@@ -240,12 +240,42 @@ def learning(
     numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
-    out = out or Path("results") / "bench-learning"
+    settings = comparison(chosen, train)
+    finished = finished_rows(path, settings)
     python = _torch_python()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path.with_name("settings.json"), settings)
+
+    def save(rows):
+        write_atomically(path, lambda file: rows.to_csv(file, index=False))
+
     with RunProgress(console) as progress:
-        curves = measure_learning(
-            chosen, numbers, torch_python=python, n_train=train, progress=progress.update
+        rows = measure(
+            chosen, numbers, torch_python=python, n_train=train, finished=finished, save=save,
+            progress=progress.update,
         )
+    return chosen, rows
+
+
+@bench.command()
+def learning(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy beside backpropagation and other rules in PyTorch, on the same network.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
+
+    out = out or Path("results") / f"bench-learning-{data}"
+    path = out / "learning.csv"
+    chosen, curves = _measured(measure_learning, data, layers, epochs, seeds, train, path)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)
@@ -254,13 +284,53 @@ def learning(
         print(json.dumps(found))
 
 
+@bench.command()
+def sequence(
+    name: Annotated[str, typer.Argument(help="Experiment on a sequence: forecast or text.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `bsd run`.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0",
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Error beside backpropagation through the same recurrent network in PyTorch."""
+    from bsd.runs.bench.sequences import measure_sequence
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.experiments import experiment
+    from bsd.runs.literals import parse_assignment
+
+    chosen = experiment(name).changed(
+        epochs=epochs, assignments=dict(parse_assignment(text) for text in set_ or [])
+    )
+    if not chosen.is_sequence:
+        raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
+    out = out or Path("results") / "bench-sequence"
+    python = _torch_python()
+    with RunProgress(console) as progress:
+        frame = measure_sequence(
+            chosen, options.seeds("--seeds", seeds), python, progress=progress.update
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out / "sequence.csv", index=False)
+    mean = frame.groupby(["method", "measure"], sort=False)["error"].mean()
+    table = Table(title=f"{name}: test part")
+    for heading in ("method", "measure", "error"):
+        table.add_column(heading)
+    for (method, measure), error in mean.items():
+        table.add_row(method, measure, f"{error:.4f}")
+    _print_table(table)
+    if as_json:
+        print(json.dumps({method: error for (method, _), error in mean.items()}))
+
+
 def _save_learning(curves, found, out):
     import matplotlib as mpl
 
-    from bsd.analysis.figures import STYLE, FittedFigure, plot_accuracy_curves
+    from bsd.analysis.figures import plot_accuracy_curves
+    from bsd.analysis.style import STYLE, FittedFigure
 
-    out.mkdir(parents=True, exist_ok=True)
-    curves.to_csv(out / "learning.csv", index=False)
     (out / "learning.json").write_text(json.dumps(found, indent=1))
     figure = FittedFigure()
     with mpl.rc_context(STYLE):
@@ -288,3 +358,44 @@ def _print_learning(chosen, found):
             shown(found["learning_rate"][method]),
         )
     _print_table(table)
+
+
+@bench.command()
+def robustness(
+    data: Data,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    seeds: Seeds = "0,1,2",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Accuracy under noise, occlusion, lost spikes and noisy weights, beside backpropagation.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.analysis.figures import plot_robustness
+    from bsd.analysis.style import FittedFigure
+    from bsd.runs.bench.robustness import measure_robustness, summarise_robustness
+
+    out = out or Path("results") / f"bench-robustness-{data}"
+    path = out / "robustness.csv"
+    chosen, frame = _measured(measure_robustness, data, layers, epochs, seeds, train, path)
+    found = summarise_robustness(frame)
+    (out / "robustness.json").write_text(json.dumps(found, indent=1))
+    plot_robustness(frame, FittedFigure().subplots()).figure.savefig(
+        out / "robustness.png", dpi=150
+    )
+    table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}: test %")
+    table.add_column("disturbance")
+    table.add_column("level", justify="right")
+    for method in found["accuracy"]:
+        table.add_column(method, justify="right")
+    for kind, levels in found["levels"].items():
+        for number, level in enumerate(levels):
+            right = [own[kind][number] for own in found["accuracy"].values()]
+            table.add_row(kind, f"{level:g}", *(f"{100 * value:.2f}" for value in right))
+    _print_table(table)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))

@@ -21,40 +21,30 @@ Seed = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")]
 
 
-@app.command()
-def recall(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Recall every concept many times with spike noise; does a classifier recognise them?"""
-    _perform("recall", folder, as_json, replica, device=device, seed=seed)
+#: Experiments whose commands take nothing but what all take: command, experiment, help.
+_PLAIN = (
+    ("recall", "recall",
+     "Recall every concept many times with spike noise; does a classifier recognise them?"),
+    ("complete", "completion",
+     "Perceive and recall occluded, noisy and blurred stimuli, without any label."),
+    ("imagery", "imagery",
+     "Compare the activity of concepts perceived and imagined, layer by layer."),
+    ("ambiguity", "ambiguity",
+     "Blend two stimuli or two concepts: percept, recall, decision time."),
+)
 
 
-@app.command()
-def complete(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Perceive and recall occluded, noisy and blurred stimuli, without any label."""
-    _perform("completion", folder, as_json, replica, device=device, seed=seed)
+def _add_command(name, experiment, about):
+    @app.command(name, help=about)
+    def command(
+        folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
+        as_json: AsJson = False,
+    ):
+        _perform(experiment, folder, as_json, replica, device=device, seed=seed)
 
 
-@app.command()
-def imagery(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Compare the activity of concepts perceived and imagined, layer by layer."""
-    _perform("imagery", folder, as_json, replica, device=device, seed=seed)
-
-
-@app.command()
-def ambiguity(
-    folder: Folder, device: Device = "cpp", seed: Seed = None, replica: Replica = None,
-    as_json: AsJson = False,
-):
-    """Blend two stimuli or two concepts: percept, recall, decision time."""
-    _perform("ambiguity", folder, as_json, replica, device=device, seed=seed)
+for _command in _PLAIN:
+    _add_command(*_command)
 
 
 @app.command()
@@ -73,26 +63,48 @@ def lesions(
 
 
 @app.command()
-def dynamics(folder: Folder, replica: Replica = None, as_json: AsJson = False):
+def statistics(
+    folder: Folder,
+    device: Device = "cpp",
+    seed: Seed = None,
+    replica: Annotated[
+        int | None, typer.Option(help="Which network of a cohort, by default all of them.")
+    ] = None,
+    as_json: AsJson = False,
+):
+    """Firing statistics of perception and imagery in long trials; energy of the run."""
+    _perform("statistics", folder, as_json, replica, every=True, device=device, seed=seed)
+
+
+@app.command()
+def dynamics(folder: Folder, as_json: AsJson = False):
     """How alignment, rates and weights went while the network learned; simulates nothing."""
-    _perform("dynamics", folder, as_json, replica)
+    from bsd.runs.experiments import perception
+
+    _write(perception.dynamics(folder), folder, as_json)
 
 
-def _perform(name, folder, as_json, replica, **options):
-    from bsd.analysis.report import write_report
+def _perform(name, folder, as_json, replica, every=False, **options):
+    """Do an experiment on one network or, with `every`, on all replicas of a cohort."""
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.experiments import open_run, perception
+    from bsd.runs.experiments import open_cohort, open_run, perception
 
-    if (options.get("seed") or 0) < 0:
+    if (options["seed"] or 0) < 0:
         raise InputError(f"--seed {options['seed']}: give a whole number that is not negative.")
-    trained = open_run(folder, replica)
-    command = shlex.join(["bsd", *sys.argv[1:]])
+    all_of_them = every and replica is None
+    trained = open_cohort(folder) if all_of_them else open_run(folder, replica)
     with RunProgress(console) as progress:
-        if options:
-            options["progress"] = lambda *event: progress.update("all", *event, "")
+        options["progress"] = lambda *event: progress.update("all", *event, "")
         study = getattr(perception, name)(trained, **options)
+    _write(study, folder, as_json)
+
+
+def _write(study, folder, as_json):
+    from bsd.analysis.report import write_report
+    from bsd.runs.experiments import perception
+
     console.print("drawing figures, writing the report")
-    summary = perception.save(trained, study, command)
+    summary = perception.save(folder, study, shlex.join(["bsd", *sys.argv[1:]]))
     try:
         report = write_report(folder)
     except ValueError as error:

@@ -1,12 +1,14 @@
-"""Images with concepts: data sets, their checks, and stimulus transforms."""
+"""Images with concepts and sequences: data sets, their checks, and stimulus transforms."""
 
 from bsd.runs.data.datasets import DataSet, available, load, split_validation, validate
 from bsd.runs.data.files import data_directory
+from bsd.runs.data.sequences import SequenceData, load_series, load_text
 from bsd.runs.data.transforms import MASKS, add_noise, blend, blur, jitter, occlude
 
 __all__ = [
     "MASKS",
     "DataSet",
+    "SequenceData",
     "add_noise",
     "available",
     "blend",
@@ -14,6 +16,8 @@ __all__ = [
     "data_directory",
     "jitter",
     "load",
+    "load_series",
+    "load_text",
     "occlude",
     "split_validation",
     "validate",

@@ -284,7 +284,7 @@ def _manifest(network, n_trials, manifest, seeds):
         "seeds": seeds,
         "trials": n_trials,
         "network": {
-            "layers": [*map(int, layout.layers[:-1]), int(network.n_concepts)],
+            "layers": [*map(int, network.cells_per_layer[:-1]), int(network.n_concepts)],
             "parameters": [
                 {k: format_value(v) for k, v in own.items()} for own in network.replica_parameters
             ],

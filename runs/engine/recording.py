@@ -24,7 +24,8 @@ class Recording:
         in trials without a concept, without a drive of the forward network, or, with
         ``cell.g_apical`` above 0, with a drive of the output cells' apical dendrites.
     counts : DataFrame
-        Spikes per trial and population.
+        Spikes per trial and population; ``synapses`` of its projection, and the
+        ``synaptic_events`` there (each spike times the synapses of its cell).
     evidence : DataFrame
         Output spikes for each concept in trials with a drive of the forward network: those of all
         output cells, each weighted with its share in the concept's encoding.
@@ -145,6 +146,7 @@ def _counts(network, table, outputs):
     frames = []
     for population, counts in _populations(network, outputs):
         spikes = counts.sum(axis=1).astype(np.int64)
+        fan_out = network.fan_out(population)
         frames.append(
             pd.DataFrame(
                 {
@@ -153,6 +155,8 @@ def _counts(network, table, outputs):
                     "n_cells": population.size,
                     "spikes": spikes,
                     "rate_hz": spikes / (population.size * duration),
+                    "synapses": fan_out.sum(),
+                    "synaptic_events": (counts @ fan_out).astype(np.int64),
                 }
             )
         )
@@ -257,7 +261,7 @@ def _voltages(network, table, outputs, replica):
 
 
 def _recalled(network, table, outputs, replica):
-    bottom = network.layout.population("B0", replica)
+    bottom, n = network.layout.population("B0", replica), network.n_stimulus
     timing = network.parameters.timing
     kept = np.flatnonzero(
         table["source"].str.contains("concept|percept") & (table["learn"] == 0)
@@ -265,10 +269,10 @@ def _recalled(network, table, outputs, replica):
     most = float(timing.duration * timing.f_max)
     return pd.DataFrame(
         {
-            "trial": np.repeat(table["trial"].to_numpy()[kept], bottom.size),
+            "trial": np.repeat(table["trial"].to_numpy()[kept], n),
             "replica": replica,
-            "pixel": np.tile(np.arange(bottom.size), len(kept)),
-            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells].ravel() / most,
-            "drive": outputs["trial_cells.u"][kept][:, bottom.cells].ravel(),
+            "pixel": np.tile(np.arange(n), len(kept)),
+            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells][:, :n].ravel() / most,
+            "drive": outputs["trial_cells.u"][kept][:, bottom.cells][:, :n].ravel(),
         }
     )

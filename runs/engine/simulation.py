@@ -32,7 +32,7 @@ class Simulation:
     Attributes
     ----------
     state : dict of str to ndarray
-        Weights, memories and slot pointer; `restore` replaces them.
+        Weights, memories, slot pointer and context; `restore` replaces them.
     run_s : float
         Seconds spent simulating.
 
@@ -187,9 +187,9 @@ def check_dataset(network, dataset):
         For another number of pixels or concepts.
     """
     n_pixels = int(np.prod(dataset.image_shape))
-    if network.layout.layers[0] != n_pixels:
+    if network.n_stimulus != n_pixels:
         raise InputError(
-            f"{dataset.name} has {n_pixels} pixels, the network {network.layout.layers[0]} "
+            f"{dataset.name} has {n_pixels} pixels, the network {network.n_stimulus} "
             f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
         )
     if network.n_concepts != dataset.n_concepts:

@@ -40,6 +40,7 @@ FRAMES = (
     "weight_distribution",
     "cosines",
     "recalled",
+    "forecast",
 )
 
 #: Those of them that may not fit into memory.

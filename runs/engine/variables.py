@@ -8,7 +8,8 @@ __all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs", "output_columns"]
 
 #: Variables that a chunk of trials hands on to the next.
 STATE = (
-    "afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer", "cells.rate"
+    "afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer", "cells.rate",
+    "afferents.held",
 )
 
 #: Recorded variables: per trial (rows are trials), per event, per time step; last, whether the

@@ -2,13 +2,20 @@
 
 from bsd.runs.experiments.presets import PRESETS, Experiment, experiment
 from bsd.runs.experiments.run import run_experiment, run_many
-from bsd.runs.experiments.trained import TrainedNetwork, open_run
+from bsd.runs.experiments.trained import (
+    TrainedNetwork,
+    learned_weights,
+    open_cohort,
+    open_run,
+)
 
 __all__ = [
     "PRESETS",
     "Experiment",
     "TrainedNetwork",
     "experiment",
+    "learned_weights",
+    "open_cohort",
     "open_run",
     "run_experiment",
     "run_many",

@@ -1,11 +1,16 @@
 """Named experiments with their data, layers and parameters."""
 
+import inspect
 from dataclasses import dataclass, field, replace
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters
+from bsd.runs.data import load_series, load_text
 from bsd.runs.literals import parse_literal
 
-__all__ = ["PRESETS", "Experiment", "experiment"]
+__all__ = ["PRESETS", "SEQUENCES", "Experiment", "experiment"]
+
+#: Data that are a sequence, and what reads them.
+SEQUENCES = {"series": load_series, "text": load_text}
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,11 @@ class Experiment:
     ----------
     name, description : str
     data : str
-        Name of a data set, see `bsd.runs.data.load`.
+        Name of a data set, see `bsd.runs.data.load`; ``series`` and ``text`` are sequences.
+    options : dict of str to value
+        Of a sequence: the arguments of `bsd.runs.data.load_series` or `load_text`.
+    segment : int
+        Elements of a sequence that follow one another in training.
     hidden : tuple of int
         Hidden widths.
     epochs : int
@@ -42,6 +51,8 @@ class Experiment:
     folds: int = 1
     shift: int = 0
     spikes: str = "few"
+    options: dict = field(default_factory=dict)
+    segment: int = 48
     varied: dict = field(default_factory=dict)
     expected: str = ""
 
@@ -82,14 +93,40 @@ class Experiment:
         InputError
             If a parameter is unknown or a value cannot be.
         """
+        assignments = dict(assignments or {})
+        options = {
+            key.removeprefix("data."): assignments.pop(key)
+            for key in list(assignments)
+            if key.startswith("data.")
+        }
         return replace(
             self,
+            options={**self.options, **self._checked(options)},
             hidden=self.hidden if hidden is None else tuple(hidden),
             epochs=self.epochs if epochs is None else epochs,
-            parameters=self.parameters.updated(assignments or {}),
+            parameters=self.parameters.updated(assignments),
             varied=dict(varied or {}),
             spikes=self.spikes if spikes is None else spikes,
         )
+
+
+    def _checked(self, options):
+        """Refuse options that the experiment's data do not have."""
+        known = {}
+        if self.is_sequence:
+            known = inspect.signature(SEQUENCES[self.data]).parameters.keys() - {"name"}
+        for name in options:
+            if name not in known:
+                has = f"has {', '.join(f'data.{k}' for k in sorted(known))}" if known else (
+                    "has no options"
+                )
+                raise InputError(f"unknown option data.{name}: the data of {self.name} {has}.")
+        return options
+
+    @property
+    def is_sequence(self):
+        """Whether stimuli follow one another, so that context is carried."""
+        return self.data in SEQUENCES
 
 
 def _parameters(base, **assignments):
@@ -115,6 +152,27 @@ _IMAGES = _parameters(
 )
 _LARGE = _parameters(
     _IMAGES, learning__eta="0.2", learning__eta_feedback="0.2", learning__decay="0.65"
+)
+
+#: Chosen on the validation parts of the benchmark series.
+_SERIES = _parameters(
+    DISCRETE,
+    encoding__context="true",
+    encoding__concept_code="tuning",
+    encoding__cells_per_concept="1",
+    learning__diversity="0",
+    learning__eta="0.05",
+    learning__eta_feedback="0.05",
+    learning__eta_top="0.01",
+    learning__decay="0.5",
+)
+_TEXT = _parameters(
+    DISCRETE,
+    encoding__context="true",
+    encoding__cells_per_concept="5",
+    learning__eta="0.05",
+    learning__eta_feedback="0.05",
+    learning__eta_top="0.03",
 )
 
 PRESETS = {
@@ -189,6 +247,24 @@ PRESETS = {
             5,
             _IMAGES,
             expected="85.8 % in 4 minutes",
+        ),
+        Experiment(
+            "forecast",
+            "a time series (data.path, data.column), a forecast data.horizon elements ahead",
+            "series",
+            (256,),
+            6,
+            _SERIES,
+        ),
+        Experiment(
+            "text",
+            "the next character of a text (data.path)",
+            "text",
+            (400,),
+            1,
+            _TEXT,
+            options={"train": 150_000},
+            segment=200,
         ),
     ]
 }

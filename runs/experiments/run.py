@@ -23,18 +23,22 @@ import pandas as pd
 
 from bsd.analysis.divergence import divergences
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
+from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.text import generate
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
     alignment_trials,
     check_table,
     join_tables,
     recall_trials,
+    sequence_trials,
     test_trials,
     training_trials,
 )
@@ -87,6 +91,8 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
 
 def load_data(experiment, fold):
     """The data set of an experiment, a fold of it where it has folds."""
+    if experiment.is_sequence:
+        return SEQUENCES[experiment.data](**experiment.options, name=experiment.data)
     return load(experiment.data, fold) if experiment.folds > 1 else load(experiment.data)
 
 
@@ -102,15 +108,21 @@ def experiment_table(experiment, dataset, seed):
     """
     tables = [alignment_trials(dataset, 0, N_ALIGNMENT)]
     decay = experiment.parameters.learning.decay
-    for table in training_trials(
-        dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
-    ):
+    if experiment.is_sequence:
+        training = sequence_trials(
+            dataset, experiment.epochs, seed, segment=experiment.segment, decay=decay
+        )
+    else:
+        training = training_trials(
+            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
+        )
+    for table in training:
         epoch = table["epoch"].iloc[0]
         record = N_SHOWN if epoch == experiment.epochs else 0
         tables += [
             table,
             alignment_trials(dataset, epoch, N_ALIGNMENT),
-            test_trials(dataset, epoch, record=record),
+            test_trials(dataset, epoch, record=record, carry=experiment.is_sequence),
         ]
     tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
     table = join_tables(tables)
@@ -136,7 +148,7 @@ def run_experiment(
     resume : bool
         Go on from the checkpoint in `out`.
     progress : callable, optional
-        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``, 
+        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``,
         ``note``, and ``warning`` with a new warning of `divergences`.
     command : str, optional
         What the user typed, for the provenance.
@@ -224,6 +236,10 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             right = recording.trials["correct"].astype(float).mean()
         probes = first == 0 or tables[0]["phase"].iloc[first - 1] != chunk["phase"].iloc[0]
         frames = _frames(network, simulation, recording, experiment, probes)
+        if chunk["phase"].iloc[0] == "test" and getattr(dataset, "values", None) is not None:
+            frames["forecast"] = forecast_frame(
+                recording.evidence, recording.trials, dataset.targets, dataset.values
+            )
         folder.save_chunk(number, frames, simulation.state, times)
         if "weight_distribution" in frames:
             found = _divergences(network, frames)
@@ -238,11 +254,15 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     for name, frame in frames.items():
         folder.write_frame(name, frame)
     class_means = _class_means(dataset)
-    folder.write_arrays(
-        "recall",
-        **_recall(recalled, frames["trials"], class_means),
-        image_shape=np.array(dataset.image_shape),
-    )
+    if not experiment.is_sequence:
+        folder.write_arrays(
+            "recall",
+            **_recall(recalled, frames["trials"], class_means),
+            image_shape=np.array(dataset.image_shape),
+        )
+    if experiment.data == "text":
+        progress("run", n_trials, n_trials, "writing a text")
+        folder.write_json("generated", generate(simulation, dataset, seeds[0]))
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica))
@@ -251,6 +271,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         | _performance(
             experiment, class_means, _of(replica, frames["trials"]), _of(replica, recalled)
         )
+        | _sequence_performance(experiment, dataset, frames["forecast"], replica)
         for replica, own in enumerate(seeds)
     ]
     means = {
@@ -271,8 +292,8 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         "seed": folder.config["seed"],
         "fold": folder.config["fold"],
         "epochs": experiment.epochs,
-        "layers": list(network.layout.layers),
-        "synapses": network.layout.n_synapses,
+        "layers": network.cells_per_layer,
+        "synapses": network.n_synapses,
         "device": simulation.simulator.device,
         "warnings": [
             _warning(row, len(seeds)) for row in _divergences(network, frames).itertuples()
@@ -297,9 +318,11 @@ def configuration(experiment, network, seeds, fold, device):
         "name": experiment.name,
         "description": experiment.description,
         "data": experiment.data,
-        "layers": list(network.layout.layers),
+        "layers": network.cells_per_layer,
         "epochs": experiment.epochs,
         "shift": experiment.shift,
+        "options": experiment.options,
+        "segment": experiment.segment,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "fold": fold,
         "folds": experiment.folds,
@@ -361,7 +384,7 @@ def _warning(row, n_replicas):
 def _compact(counts):
     for name in ("population", "pathway"):
         counts[name] = counts[name].astype("category")
-    for name in ("replica", "layer", "n_cells", "spikes"):
+    for name in ("replica", "layer", "n_cells", "spikes", "synapses", "synaptic_events"):
         counts[name] = counts[name].astype(np.int32)
     counts["rate_hz"] = counts["rate_hz"].astype(np.float32)
     return counts
@@ -448,6 +471,16 @@ def _performance(experiment, class_means, trials, recalled):
     }
 
 
+def _sequence_performance(experiment, dataset, forecast, replica):
+    """Errors of the forecast in the last epoch; accuracy of a trigram model of the text."""
+    if experiment.data == "text":
+        return {"trigram_accuracy": ngram_accuracy(dataset, 3)}
+    if len(forecast):
+        own = _of(replica, forecast)
+        return forecast_errors(own[own["epoch"] == experiment.epochs])
+    return {}
+
+
 def _recall(recalled, trials, class_means):
     """Recalled stimulus of each concept, mean over trials and replicas."""
     concepts = trials.drop_duplicates("trial").set_index("trial")["concept"]
@@ -460,12 +493,11 @@ def _recall(recalled, trials, class_means):
 
 
 def _class_means(dataset):
-    """Mean training stimulus of each concept, (n_concepts, n_pixels)."""
+    """Mean training stimulus of each concept, (n_concepts, n_pixels); zeros of one without any."""
+    members = [dataset.x_train[dataset.y_train == c] for c in range(dataset.n_concepts)]
+    n_pixels = int(np.prod(dataset.image_shape))
     return np.stack(
-        [
-            dataset.x_train[dataset.y_train == c].mean(axis=0).ravel()
-            for c in range(dataset.n_concepts)
-        ]
+        [own.mean(axis=0).ravel() if len(own) else np.zeros(n_pixels) for own in members]
     )
 
 

@@ -1,7 +1,7 @@
 """Open the results folder of a run: its network with the weights that it learned."""
 
-import itertools
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
+from bsd.runs.experiments.presets import SEQUENCES
 from bsd.runs.literals import parse_literal
 
-__all__ = ["TrainedNetwork", "open_run"]
+__all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainedNetwork:
     weights : dict of str to ndarray
         ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
     seed : int
+    replica : int
+        Number in its cohort, 0 for a network alone.
     """
 
     folder: Path
@@ -41,8 +44,12 @@ class TrainedNetwork:
     dataset: DataSet
     weights: dict
     seed: int
+    replica: int = 0
 
-    def simulation(self, device="cpp", *, parameters=None, values=None, seed=None, progress=None):
+    def simulation(
+        self, device="cpp", *, parameters=None, values=None, capacity=None, seed=None,
+        progress=None,
+    ):
         """A simulation that starts from the learned weights.
 
         Parameters
@@ -53,20 +60,22 @@ class TrainedNetwork:
             Others than those of the run, for example with ``cell.g_apical`` changed.
         values : dict of str to array, optional
             Constants of single cells, see `BidirectionalNetwork`.
+        capacity : int, optional
+            Trials of a chunk.
         seed : int, optional
             Of spike phases and stimulus transforms; that of the run by default.
         progress : callable, optional
             See `Simulation`.
         """
         network = self.network
-        if parameters is not None or values is not None:
+        if not (parameters is values is capacity is None):
             network = BidirectionalNetwork(
-                [*network.layout.layers[:-1], network.n_concepts],
+                [*network.cells_per_layer[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
                 values=values,
                 projection=network.projection,
                 precision=network.precision,
-                capacity=network.capacity,
+                capacity=network.capacity if capacity is None else capacity,
             )
         seed = self.seed if seed is None else seed
         simulation = Simulation(network, self.dataset, device, seed, progress)
@@ -93,42 +102,14 @@ def open_run(folder, replica=None):
     InputError
         If it is no results folder of a finished run, or its files do not fit together.
     """
-    folder = Path(folder)
-    try:
-        return _open(folder, replica)
-    except InputError:
-        raise
-    # damaged files raise nearly anything: zipfile, zlib, YAML, KeyError, TypeError
-    except Exception as error:
-        runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
-        several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
-        raise InputError(
-            f"{folder} is no results folder of a finished run ({error}): give the folder that "
-            f"`bsd run` wrote{several}."
-        ) from None
+    with _damage_as_input_error(Path(folder)):
+        return _open(Path(folder), replica)
 
 
 def _open(folder, replica):
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    metrics = dict(json.loads((folder / "metrics.json").read_text()))
+    config, metrics, weights = _read(folder, replica)
     cohort = isinstance(config["seed"], list)
-    n_replicas = len(config["seed"]) if cohort else 1
-    if replica not in range(n_replicas) and (cohort or replica is not None):
-        raise InputError(
-            f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
-            "(--replica; open_run(folder, replica))."
-        )
-    file = f"weights-{replica}.npz" if cohort else "weights.npz"
-    with np.load(folder / file, allow_pickle=False) as arrays:
-        weights = {key: arrays[key] for key in arrays.files}
     widths = config["layers"]
-    for i, shape in enumerate(itertools.pairwise(widths)):
-        for name, expected in ((f"W{i}", shape), (f"Theta{i}", shape[::-1])):
-            if np.shape(weights.get(name)) != expected:
-                raise InputError(
-                    f"{folder}: the weights {name} do not fit the layers {widths}: the folder "
-                    "holds files of different runs."
-                )
     texts = {
         key: text[replica] if isinstance(text, list) else text
         for key, text in config["parameters"].items()
@@ -138,14 +119,108 @@ def _open(folder, replica):
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
-    if list(network.layout.layers) != widths:
+    if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
             "was changed."
         )
     folds = config.get("folds", 1)
-    dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
+    if config["data"] in SEQUENCES:
+        dataset = SEQUENCES[config["data"]](**config["options"], name=config["data"])
+    else:
+        dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
     seed = config["seed"][replica] if cohort else config["seed"]
+    trained = TrainedNetwork(
+        folder, config, metrics, network, dataset, weights, seed, replica or 0
+    )
+    for projection in network.layout.projections:
+        if np.shape(weights.get(projection.name)) != projection.shape:
+            raise InputError(
+                f"{folder}: the weights {projection.name} do not fit the layers {widths}: the "
+                "folder holds files of different runs."
+            )
+    return trained
+
+
+def open_cohort(folder):
+    """Open every network of a results folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        What a finished run wrote (its ``--out``).
+
+    Returns
+    -------
+    list of TrainedNetwork
+        The replicas of a cohort, or the one network of another run.
+
+    Raises
+    ------
+    InputError
+        If it is no results folder of a finished run, or its files do not fit together.
+    """
+    folder = Path(folder)
+    if not (folder / "weights-0.npz").is_file():
+        return [open_run(folder)]
+    first = open_run(folder, 0)
+    return [first, *(open_run(folder, replica) for replica in range(1, len(first.config["seed"])))]
+
+
+def learned_weights(folder, replica=None):
+    """Weights that a run learned.
+
+    Parameters
+    ----------
+    folder : path-like
+        What a finished run wrote (its ``--out``).
+    replica : int, optional
+        Which one of a cohort; has to be said there.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
+
+    Raises
+    ------
+    InputError
+        If it is no results folder of a finished run.
+    """
+    with _damage_as_input_error(Path(folder)):
+        return _read(Path(folder), replica)[2]
+
+
+def _read(folder, replica):
+    """Configuration, metrics and weights of a run."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    metrics = dict(json.loads((folder / "metrics.json").read_text()))
+    cohort = isinstance(config["seed"], list)
+    n_replicas = len(config["seed"]) if cohort else 1
+    if replica not in range(n_replicas) and (cohort or replica is not None):
+        raise InputError(
+            f"{folder} holds {n_replicas} replicas: name one of 0 to {n_replicas - 1} "
+            "(--replica; open_run(folder, replica))."
+        )
+    name = f"weights-{replica}.npz" if cohort else "weights.npz"
+    with np.load(folder / name, allow_pickle=False) as arrays:
+        weights = {key: arrays[key] for key in arrays.files}
     if not all(np.isfinite(array).all() for array in weights.values()):
-        raise InputError(f"{folder}: {file} holds weights that are not finite: it is damaged.")
-    return TrainedNetwork(folder, config, metrics, network, dataset, weights, seed)
+        raise InputError(f"{folder}: {name} holds weights that are not finite: it is damaged.")
+    return config, metrics, weights
+
+
+@contextmanager
+def _damage_as_input_error(folder):
+    """What damaged files raise, which is nearly anything: zipfile, zlib, YAML, KeyError, ..."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+        several = f"; it holds several runs, name one of them: {', '.join(runs)}" if runs else ""
+        raise InputError(
+            f"{folder} is no results folder of a finished run ({error}): give the folder that "
+            f"`bsd run` wrote{several}."
+        ) from None

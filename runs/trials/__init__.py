@@ -9,6 +9,7 @@ from bsd.runs.trials.table import (
     join_tables,
     recall_trials,
     replica_tables,
+    sequence_trials,
     test_trials,
     training_trials,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "join_tables",
     "recall_trials",
     "replica_tables",
+    "sequence_trials",
     "shown_images",
     "test_trials",
     "training_trials",

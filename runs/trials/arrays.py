@@ -24,7 +24,7 @@ def trial_arrays(tables, dataset, network, seeds):
     -------
     drive : ndarray, shape (capacity + 1, n_afferents)
         Intensities in 0 to 1.
-    control : ndarray, shape (capacity + 1, 6 n_replicas)
+    control : ndarray, shape (capacity + 1, 7 n_replicas)
         See `bsd.networks.CONTROL_COLUMNS`.
     """
     rows, n = network.capacity + 1, len(CONTROL_COLUMNS)
@@ -46,7 +46,8 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     encoding = network.encoding_matrix()
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
-    drive[rows[uses["stimulus"]], stimulus.cells] = images
+    shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
+    drive[rows[uses["stimulus"]], shown] = images
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
@@ -55,6 +56,7 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     control[rows, 3] = uses["recall"]
     control[rows, 4] = table["draw"]
     control[rows, 5] = table["loss"]
+    control[rows, 6] = table["carry"]
 
 
 def _encoded(shown, encoding):

@@ -16,6 +16,7 @@ __all__ = [
     "join_tables",
     "recall_trials",
     "replica_tables",
+    "sequence_trials",
     "test_trials",
     "training_trials",
 ]
@@ -47,6 +48,7 @@ COLUMNS = {
     "noise": 0.0,  # SD of noise added to each pixel
     "occlusion": 0.0,  # fraction of the stimulus hidden
     "mask": "random",  # which fraction, see `bsd.runs.data.MASKS`
+    "carry": False,  # context cells repeat the trial in the row before; else they are silent
     "loss": 0.0,  # probability that a spike of the stimulus or concept afferents is lost
 }
 
@@ -258,13 +260,56 @@ def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
     return tables
 
 
-def test_trials(dataset, epoch=0, *, record=0):
+def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
+    """The training sequence once an epoch, cut into segments that come in random order.
+
+    Parameters
+    ----------
+    dataset : SequenceData
+    epochs, seed, decay
+        See `training_trials`.
+    segment : int
+        Elements that follow one another; context is carried from each to the next.
+
+    Returns
+    -------
+    list of DataFrame
+        One table per epoch.
+    """
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x5E95])))
+    pieces = np.array_split(
+        np.arange(len(dataset.x_train)), np.arange(segment, len(dataset.x_train), segment)
+    )
+    tables = []
+    for epoch in range(epochs):
+        order = [pieces[k] for k in generator.permutation(len(pieces))]
+        stimulus = np.concatenate(order)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "epoch": epoch + 1,
+                    "phase": "train",
+                    "part": "train",
+                    "stimulus": stimulus,
+                    "concept": dataset.y_train[stimulus],
+                    "source": "stimulus+concept",
+                    "learn": decay**epoch,
+                    "carry": stimulus % segment > 0,
+                }
+            )
+        )
+    return tables
+
+
+def test_trials(dataset, epoch=0, *, record=0, carry=False):
     """Every test stimulus once, no concept shown, no plasticity.
 
     Parameters
     ----------
     record : int
         Keep spikes and voltages of the first so many trials.
+    carry : bool
+        The test stimuli are a sequence: carry context from each to the next.
     """
     n = len(dataset.x_test)
     return pd.DataFrame(
@@ -276,6 +321,7 @@ def test_trials(dataset, epoch=0, *, record=0):
             "concept": dataset.y_test,
             "source": "stimulus",
             "record": np.arange(n) < record,
+            "carry": carry & (np.arange(n) > 0),
         }
     )
 

@@ -7,16 +7,20 @@ from bsd.analysis.energy import energy_per_trial
 SIZES = {"S": 10, "F1": 20, "F2": 30, "F3": 5, "C": 5, "B2": 30, "B1": 20, "B0": 10}
 LAYERS = {"S": 0, "F1": 1, "F2": 2, "F3": 3, "C": 3, "B2": 2, "B1": 1, "B0": 0}
 PATHWAYS = {"F": "forward", "B": "backward"}
+FAN_OUT = {"S": 20, "F1": 30, "F2": 5, "F3": 0, "C": 30, "B2": 20, "B1": 10, "B0": 0}
 
 
 def counts_of(trial, **spikes):
     rows = [
-        (trial, name, PATHWAYS.get(name[0], "afferent"), LAYERS[name], n, spikes.get(name, 0))
+        (
+            trial, name, PATHWAYS.get(name[0], "afferent"), LAYERS[name], n, spikes.get(name, 0),
+            n * FAN_OUT[name], spikes.get(name, 0) * FAN_OUT[name],
+        )
         for name, n in SIZES.items()
     ]
-    return pd.DataFrame(
-        rows, columns=["trial", "population", "pathway", "layer", "n_cells", "spikes"]
-    )
+    columns = ["trial", "population", "pathway", "layer", "n_cells", "spikes", "synapses",
+               "synaptic_events"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_energy_by_hand():
@@ -46,6 +50,19 @@ def test_energy_by_hand():
     # Forward pass and both gradients, but none of the input: the concept of the backward pathway.
     assert learned["dense_multiply_accumulates"] == 3 * weights - 5 * 30
     assert table.loc[(1, "forward"), "dense_multiply_accumulates"] == 3 * weights - 10 * 20
+
+
+def test_synapses_that_are_not_there_cost_nothing():
+    """Receptive fields: half of the synapses of the stimulus, three spikes of cells with few."""
+    trials = pd.DataFrame({"trial": [0], "learn": 1.0})
+    counts = counts_of(0, S=3)
+    stimulus = counts["population"] == "S"
+    counts.loc[stimulus, ["synapses", "synaptic_events"]] = [100, 12]
+    table = energy_per_trial(counts, trials, memory_slots=0).set_index("pathway")
+    assert table.loc["forward", "accumulates"] == 12 + 3
+    weights = 100 + 20 * 30 + 30 * 5
+    assert table.loc["forward", "multiply_accumulates"] == weights
+    assert table.loc["forward", "dense_multiply_accumulates"] == 3 * weights - 100
 
 
 def test_replicas_and_row_order_do_not_mix():

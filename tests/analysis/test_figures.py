@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis import figures, firing, measures
+from bsd.analysis import figures, firing, firing_figures, measures, perception_figures
 from bsd.analysis.report import load_results
+from bsd.analysis.style import FittedFigure, panels_in
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def results(results_folder):
 
 
 def axes():
-    return figures.FittedFigure().subplots()
+    return FittedFigure().subplots()
 
 
 def test_learning_curve_shows_the_accuracy_of_each_epoch(results):
@@ -54,13 +55,13 @@ def test_raster_holds_each_spike_once_inside_its_band(results):
 def test_voltages_show_the_livelier_pair(results):
     pairs = figures.voltage_pairs(results.voltages)
     assert pairs["excursion_mV"].is_monotonic_decreasing and len(pairs) == 4
-    figure = figures.plot_voltages(
-        results.voltages, threshold_mV=-55, spikes=results.spikes, figure=figures.FittedFigure()
+    ax = figures.plot_voltages(
+        results.voltages, threshold_mV=-55, spikes=results.spikes, ax=axes()
     )
-    above, below = figure.axes
+    _, above, below = ax.figure.axes
     assert above.get_title("left").startswith(f"F1, cell {pairs['cell'][0]}")
     assert below.get_title("left").startswith(f"B1, cell {pairs['cell'][0]}")
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    names = [text.get_text() for text in ax.figure.legends[0].get_texts()]
     assert names == ["apical", "basal", "soma", "threshold", "spike"]
     with pytest.raises(ValueError, match="partner"):
         figures.plot_voltages(results.voltages, cell=99)
@@ -68,8 +69,8 @@ def test_voltages_show_the_livelier_pair(results):
 
 def test_recall_needs_a_fitting_shape(results):
     recalled, mean = results.recall["recalled"], results.recall["class_mean"]
-    figure = figures.plot_recall(recalled, mean, (8, 8), figure=figures.FittedFigure())
-    shown = [ax for ax in figure.axes if ax.images]
+    ax = figures.plot_recall(recalled, mean, (8, 8), ax=axes())
+    shown = [panel for panel in ax.figure.axes if panel.images]
     assert len(shown) == 20
     np.testing.assert_array_equal(shown[0].images[0].get_array(), mean[0].reshape(8, 8))
     np.testing.assert_array_equal(shown[10].images[0].get_array(), recalled[0].reshape(8, 8))
@@ -80,15 +81,15 @@ def test_recall_needs_a_fitting_shape(results):
 def test_recall_wraps_many_concepts():
     images = np.random.default_rng(0).random((13, 12))
     images[3] = 0
-    figure = figures.plot_recall(images, images, (3, 4), figure=figures.FittedFigure())
-    assert sum(bool(ax.images) for ax in figure.axes) == 26
-    assert any("undefined" in ax.get_xlabel() for ax in figure.axes)
+    panels = figures.plot_recall(images, images, (3, 4), ax=axes()).figure.axes
+    assert sum(bool(panel.images) for panel in panels) == 26
+    assert any("undefined" in panel.get_xlabel() for panel in panels)
 
 
 def test_alignment_panels_follow_what_was_recorded(results):
     def panels(*frames):
-        figure = figures.plot_alignment(*frames, figure=figures.FittedFigure())
-        return [ax.get_ylabel() for ax in figure.axes]
+        ax = figures.plot_alignment(*frames, ax=axes())
+        return [panel.get_ylabel() for panel in ax.figure.axes if panel is not ax]
 
     everything = panels(results.alignment, results.weight_alignment, results.trials)
     assert everything == ["cosine C", "Hamming similarity", "Cohen's κ", "angle (°)"]
@@ -131,8 +132,24 @@ def test_figures_do_not_touch_the_session(results):
     plt.close("all")
 
 
-def test_every_figure_takes_an_axes_or_a_figure():
-    plots = [f for name, f in vars(figures).items() if name.startswith("plot_")]
-    assert len(plots) > 9
+def test_every_figure_is_a_function_of_a_frame_and_an_axes():
+    modules = (figures, firing_figures, perception_figures)
+    plots = {f for module in modules for name, f in vars(module).items()
+             if name.startswith("plot_")}
+    assert len(plots) > 20
     for plot in plots:
-        assert {"ax", "figure"} & set(inspect.signature(plot).parameters)
+        assert inspect.signature(plot).parameters["ax"].default is None, plot
+        assert "matplotlib.axes.Axes" in plot.__doc__.partition("Returns")[2], plot
+
+
+def test_panels_take_the_place_of_the_axes(results):
+    left, right = FittedFigure().subplots(1, 2)
+    ax = figures.plot_alignment(results.alignment, ax=left)
+    assert ax is left and not ax.axison and right.axison
+    figure = left.figure
+    figure.draw_without_rendering()
+    panels = [panel for panel in figure.axes if panel not in (left, right)]
+    assert len(panels) == 3
+    assert all(panel.get_position().x1 < right.get_position().x0 for panel in panels)
+    with pytest.raises(ValueError, match="figure.subplots"):
+        panels_in(FittedFigure().add_axes((0, 0, 1, 1)), 3.0, 1, 2)

@@ -2,11 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis import figures, firing_figures, hypotheses, populations, spike_trains
+from bsd.analysis import firing_figures, hypotheses, populations, spike_trains
+from bsd.analysis.style import FittedFigure
 
 
 def axes():
-    return figures.FittedFigure().subplots()
+    return FittedFigure().subplots()
 
 
 @pytest.fixture(scope="module")

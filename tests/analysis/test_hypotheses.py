@@ -89,6 +89,25 @@ def test_replicas_count_once_whatever_their_trials():
     assert compare(tables[0], unit="trial", paired_by="draw")["p_value"] < 0.01
 
 
+def test_any_column_can_be_the_unit():
+    """Repeats of a stimulus are averaged, those without a partner left out before."""
+    rng = np.random.default_rng(4)
+    means = rng.normal(0, 1, 8)
+    table = paired_table(
+        np.repeat(means, 50) + rng.normal(0, 0.01, 400), stimulus=np.repeat(np.arange(8), 50)
+    )
+    row = compare(table, unit="stimulus", paired_by="draw")
+    assert (row["unit"], row["n_other"], row["paired"]) == ("stimulus", 8, True)
+    assert row["difference"] == pytest.approx(means.mean(), abs=0.01)
+    assert row["p_value"] > compare(table, unit="trial", paired_by="draw")["p_value"]
+    lone = table[(table["condition"] == "a") | (table["draw"] != 0)]
+    lone = lone.assign(m=lone["m"].where(lone["draw"] != 0, 1e6))
+    assert compare(lone, unit="stimulus", paired_by="draw")["n_left_out"] == 1
+    assert abs(compare(lone, unit="stimulus", paired_by="draw")["mean_reference"]) < 1
+    with pytest.raises(ValueError, match="some units"):
+        compare(table[(table["condition"] == "a") | (table["stimulus"] > 2)], unit="stimulus")
+
+
 def test_incomplete_pairs_and_missing_values_are_left_out_and_counted():
     table = paired_table([1.0, 2.0, 3.0, 4.0])
     table.iloc[0, table.columns.get_loc("m")] = np.nan

@@ -91,30 +91,6 @@ def test_psychometric_curve_of_a_step():
     curve = perception.psychometric_curve(trials)
     assert curve.iloc[0].tolist() == [0, 4, 0.5, 0, 0.25, 0.25]
     assert (curve.loc[curve["blend"] > 0.62, "second"] == 1).all()
-    fit = perception.psychometric_fit(curve)
-    assert 0.6 < fit["pse"] < 0.7 and fit["width"] < 0.1
-
-
-def test_fit_of_a_logistic_curve_finds_it():
-    x = np.linspace(0, 1, 11)
-    second = 1 / (1 + np.exp(-2 * np.log(3) * (x - 0.4) / 0.3))
-    fit = perception.psychometric_fit(
-        pd.DataFrame({"blend": x, "first": 1 - second, "second": second})
-    )
-    assert fit == pytest.approx({"pse": 0.4, "width": 0.3}, abs=1e-6)
-
-
-def test_paired_difference_covers_the_mean():
-    generator = np.random.default_rng(3)
-    shared = generator.normal(size=60)
-    result = perception.paired_difference(
-        shared + 0.5 + 0.1 * generator.normal(size=60), shared
-    )
-    assert result["n"] == 60 and result["low"] < 0.5 < result["high"] and result["p"] < 0.01
-    none = perception.paired_difference(shared, generator.permutation(shared))
-    assert none["low"] < 0 < none["high"] and none["p"] > 0.05
-    same = perception.paired_difference([1, 1, np.nan], [1, 1, 1])
-    assert (same["n"], same["difference"], same["low"], same["high"]) == (2, 0, 0, 0)
 
 
 def test_figures_say_what_is_missing():

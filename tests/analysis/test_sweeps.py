@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bsd.analysis import figures
+from bsd.analysis.style import FittedFigure
 from bsd.analysis.sweep_report import write_sweep_report
 from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
 
@@ -69,7 +70,7 @@ def test_text_names_losses_gains_and_what_is_not_known(frame):
 
 
 def test_factors_have_a_panel_each_with_the_reference(frame):
-    figure = figures.plot_factors(frame, figure=figures.FittedFigure())
+    figure = figures.plot_factors(frame, ax=FittedFigure().subplots()).figure
     titles = [(ax.get_title("left"), ax) for ax in figure.axes]
     panels = {title: ax for title, ax in titles if title}
     assert set(panels) == {"loss", "lambda"}
@@ -78,12 +79,12 @@ def test_factors_have_a_panel_each_with_the_reference(frame):
     (diamond,) = (line for line in panels["lambda"].lines if line.get_marker() == "D")
     assert diamond.get_xdata() == [1] and diamond.get_ydata() == pytest.approx([94])
     with pytest.raises(ValueError, match="no reference"):
-        figures.plot_factors(frame[~frame["reference"]], figure=figures.FittedFigure())
+        figures.plot_factors(frame[~frame["reference"]], ax=FittedFigure().subplots())
 
 
 @pytest.mark.parametrize("x", ["learning.lam", "learning.loss"])
 def test_every_finished_run_is_drawn(frame, x):
-    ax = figures.plot_sweep(frame, x, ax=figures.FittedFigure().subplots())
+    ax = figures.plot_sweep(frame, x, ax=FittedFigure().subplots())
     assert len(ax.lines[0].get_xdata()) == (frame["status"] == "done").sum()
     assert ax.get_xlabel() == x and "accuracy" in ax.get_ylabel()
     with pytest.raises(ValueError, match="no run"):

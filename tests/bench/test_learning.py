@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis.figures import FittedFigure, plot_accuracy_curves
+from bsd.analysis.figures import plot_accuracy_curves
+from bsd.analysis.style import FittedFigure
 from bsd.runs.bench import learning, torch_process
 from bsd.runs.experiments import experiment
 
@@ -50,8 +51,9 @@ def test_figure_has_a_line_per_method():
 def test_command_without_torch(monkeypatch, bsd, tmp_path):
     asked = {}
 
-    def measure(chosen, seeds, **options):
+    def measure(chosen, seeds, save, **options):
         asked.update(chosen=chosen, seeds=seeds, **options)
+        save(curves(streaming=0.9))
         return curves(streaming=0.9)
 
     monkeypatch.setattr(learning, "measure_learning", measure)
@@ -66,7 +68,7 @@ def test_command_without_torch(monkeypatch, bsd, tmp_path):
     assert found["accuracy"] == {"streaming": pytest.approx(0.9)}
     assert found["gap_to_bp_points"] is None
     assert "make torch" in err
-    names = {"learning.csv", "learning.json", "learning.png"}
+    names = {"learning.csv", "learning.json", "learning.png", "settings.json"}
     assert {f.name for f in tmp_path.iterdir()} == names
     assert asked["chosen"].hidden == (8, 9) and asked["chosen"].epochs == 3
     assert asked["seeds"] == [0, 1] and asked["n_train"] == 50
@@ -94,3 +96,69 @@ def test_training_stimuli_are_a_random_choice(dataset):
     whole = learning._shuffled(dataset, None)
     assert sorted(whole.y_train) == sorted(dataset.y_train)
     assert not np.array_equal(whole.y_train, dataset.y_train)
+
+
+def test_only_what_is_missing_is_run(monkeypatch):
+    ran = []
+
+    def train(method, experiment, dataset, seed, report):
+        ran.append((method, seed))
+        accuracy = pd.Series([0.5, 0.6, 0.7], index=[1, 2, 3])
+        return None, pd.DataFrame({"test": accuracy, "train": accuracy})
+
+    monkeypatch.setattr(learning, "_train_streaming", train)
+    monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
+    finished = curves(streaming=0.9).query("seed == 0")
+    saved = []
+    found = learning.measure_learning(
+        experiment("digits"), [0, 1], finished=finished, save=saved.append
+    )
+    fixed = "streaming, fixed feedback"
+    assert sorted(ran) == [("streaming", 1), (fixed, 0), (fixed, 1)]
+    assert found.groupby(["method", "seed"], sort=False).size().index.tolist() == [
+        ("streaming", 0), ("streaming", 1), (fixed, 0), (fixed, 1)
+    ]
+    pd.testing.assert_frame_equal(found.iloc[:3], finished.reset_index(drop=True))
+    assert [len(f) for f in saved] == [6, 9, 12]
+
+
+def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
+    asked = []
+
+    class Torch:
+        def __init__(self, python):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def ask(self, request, count):
+            asked.append((request["method"], request["task"], request.get("seed")))
+            assert request["task"] == "search" or request["learning_rate"] == 0.003
+            return {"learning_rate": 0.003, "test_accuracy": [0.5], "train_accuracy": [0.5]}
+
+    monkeypatch.setattr(learning, "TorchProcess", Torch)
+    monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
+    accuracy = pd.DataFrame({"test": [0.5], "train": [0.5]})
+    monkeypatch.setattr(learning, "_train_streaming", lambda *a: (None, accuracy))
+    finished = curves(bp=0.9).query("seed == 0").assign(learning_rate=0.003)
+    learning.measure_learning(
+        experiment("digits"), [0, 1], torch_python="python", finished=finished
+    )
+    assert [a for a in asked if a[0] == "bp"] == [("bp", "train", 1)]
+    assert [a for a in asked if a[0] == "frozen"] == [
+        ("frozen", "search", 0), ("frozen", "train", 0), ("frozen", "train", 1)
+    ]
+
+
+def test_another_comparison_is_refused(tmp_path):
+    path, settings = tmp_path / "learning.csv", learning.comparison(experiment("digits"), None)
+    assert learning.finished_rows(path, settings) is None
+    curves(bp=0.9).to_csv(path, index=False)
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    pd.testing.assert_frame_equal(learning.finished_rows(path, settings), curves(bp=0.9))
+    with pytest.raises(learning.InputError, match="another comparison"):
+        learning.finished_rows(path, learning.comparison(experiment("digits"), 100))

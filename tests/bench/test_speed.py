@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bsd.analysis import figures
+from bsd.analysis.style import FittedFigure
 from bsd.equations import InputError
 from bsd.runs.bench import speed, torch_process
 
@@ -142,8 +143,8 @@ def test_figure_shows_each_network_and_program(speed_frame):
     frame = speed_frame.assign(
         torch_streaming_ms=6.0, torch_batch_bsd_ms=2.0, torch_bp_ms=float("nan")
     )
-    figure = figures.plot_speed(frame, figures.FittedFigure())
-    upper, lower = figure.axes
+    figure = figures.plot_speed(frame, FittedFigure().subplots()).figure
+    _, upper, lower = figure.axes
     assert upper.lines[0].get_ydata()[0] == frame["ns_per_event"].iloc[0]
     assert len(lower.patches) == 3
     with pytest.raises(ValueError, match="limit_ns_per_event"):

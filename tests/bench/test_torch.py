@@ -92,7 +92,7 @@ def baselines(torch_python):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(method, baselines, request_):
     said = []
-    disturbances = [["noise", 0.0], ["occlusion", 1.0], ["spike_loss", 1.0], ["weight_noise", 0.1]]
+    disturbances = [["noise", 0.0], ["occlusion", 1.0], ["loss", 1.0], ["weight_noise", 0.1]]
     result = baselines.ask(
         {
             **request_, "task": "train", "method": method, "learning_rate": 1e-2, "epochs": 40,
@@ -104,7 +104,7 @@ def test_every_method_learns(method, baselines, request_):
     assert result["test_accuracy"][-1] > 0.8  # chance is 1/3
     perturbed = {kind: right for kind, _, right in result["perturbed"]}
     assert perturbed["noise"] > 0.8
-    assert perturbed["occlusion"] < 0.5 and perturbed["spike_loss"] == 0
+    assert perturbed["occlusion"] < 0.5 and perturbed["loss"] == 0
 
 
 def test_search_takes_the_best_rate(baselines, request_):

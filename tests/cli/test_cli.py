@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from bsd.runs import experiments
 
@@ -217,13 +218,28 @@ def test_audit_of_trained_weights(bsd, finished, monkeypatch):
         assert f"W{layer} and Theta{layer} {angle:.1f} deg" in shown
 
 
+def test_audit_of_a_replica(bsd, refused, finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "cohort")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"seed": [0, 1]}))
+    with np.load(folder / "weights.npz") as weights:
+        np.savez(folder / "weights-0.npz", **weights)
+        np.savez(folder / "weights-1.npz", **{name: -w for name, w in weights.items()})
+    (folder / "weights.npz").unlink()
+    arguments = ("audit", "demo", "--layers", "64,64", "--results", folder)
+    refused(*arguments, says="name one of 0 to 1")
+    code, shown, _ = bsd(*arguments, "--replica", "1", "--json")
+    assert code == 0 and json.loads(shown.splitlines()[-1])["passed"]
+
+
 @pytest.mark.parametrize(
     "arguments, says",
     [
         (("digts",), "'digts'"),
         (("demo", "--set", "cell.tau_som=10*ms"), "cell.tau_soma"),
         (("demo", "--layers", "0"), "whole number"),
-        (("demo", "--results", "nowhere"), "no weights.npz"),
+        (("demo", "--results", "nowhere"), "no results folder of a finished run"),
+        (("demo", "--replica", "1"), "--results"),
     ],
 )
 def test_audit_refuses(refused, arguments, says):
@@ -401,7 +417,7 @@ def test_report_of_an_exported_project_that_has_not_run(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"]
+    "command", ["recall", "complete", "imagery", "ambiguity", "lesions", "statistics", "dynamics"]
 )
 def test_experiments_need_a_finished_run(refused, command, tmp_path):
     refused(command, tmp_path, says="no results folder of a finished run")

@@ -177,3 +177,18 @@ def test_errors_of_the_model_itself_are_no_user_errors(small_network, dataset, t
     with pytest.raises(Exception) as error:  # noqa: B017
         Simulation(network, dataset, "runtime").run(trial_table(1))
     assert not isinstance(error.value, InputError)
+
+
+@pytest.mark.parametrize("projection", ["dense", "synapses"])
+def test_cells_in_their_refractory_period_are_not_recorded(
+    small_network, dataset, trial_table, projection
+):
+    """A reset by subtraction can leave the potential above threshold while nothing is fired."""
+    network = small_network(
+        "biophysical", equations={"RESET": "v_s -= 0.01*(theta - V_r)"}, projection=projection
+    )
+    recording = Simulation(network, dataset, "runtime", seed=2).run(trial_table(2))
+    recorded = recording.spikes.groupby(["trial", "population"]).size()
+    counted = recording.counts.set_index(["trial", "population"])["spikes"]
+    assert counted.sum() > 100
+    assert (recorded.reindex(counted.index, fill_value=0) == counted).all()

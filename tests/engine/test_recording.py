@@ -105,3 +105,17 @@ def test_detail_of_no_trial_is_empty(small_network, dataset, table):
     for name in ("cell_counts", "spikes", "voltages"):
         assert getattr(recording, name).empty
     assert len(recording.trials) == 7 and (recording.counts["spikes"] > 0).any()
+
+
+def test_synaptic_events_are_those_of_synapses_that_exist(small_network, dataset, trial_table):
+    network = small_network(assignments={"encoding.receptive_field": 2})
+    recording = Simulation(network, dataset, "runtime", seed=2).run(trial_table(3))
+    counts = recording.counts.set_index(["trial", "population"])
+    of_cells = recording.cell_counts.set_index(["population", "trial", "cell"])["spikes"]
+    for projection in network.layout.projections:
+        name, there = projection.source.name, network.connectivity(projection)
+        fired = of_cells[name].unstack("cell").to_numpy()
+        own = counts.xs(name, level="population")
+        assert own["synaptic_events"].tolist() == (fired @ there.sum(axis=1)).tolist()
+        assert (own["synapses"] == there.sum()).all()
+    assert not counts.xs("F3", level="population")["synaptic_events"].any()

@@ -387,20 +387,22 @@ def test_drive_and_control_follow_the_table(small_network, dataset, trial_table)
             record=[True, False, False, True],
             draw=[6, 1, 2**31 - 1, 6],
             loss=[0.0, 0.25, 0.0, 1.0],
+            carry=[False, True, False, True],
         ),
         dataset,
         3,
     )
     drive, control = trial_arrays([table], dataset, network, seeds=[0])
-    assert drive.shape == (9, 15) and control.shape == (9, 6)
+    assert drive.shape == (9, 15) and control.shape == (9, 7)
     assert CONTROL_COLUMNS == (
-        "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss"
+        "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss",
+        "carry",
     )
     assert control[:4].tolist() == [
-        [1, 1, 0, 0, 6, 0],
-        [0, 0, 0, 0, 1, 0.25],
-        [0.5, 0, 1, 0, 2**31 - 1, 0],
-        [0, 1, 0, 1, 6, 1],
+        [1, 1, 0, 0, 6, 0, 0],
+        [0, 0, 0, 0, 1, 0.25, 1],
+        [0.5, 0, 1, 0, 2**31 - 1, 0, 0],
+        [0, 1, 0, 1, 6, 1, 1],
     ]
     encodings = network.encoding_matrix()
     for row in range(4):

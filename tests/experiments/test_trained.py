@@ -5,7 +5,7 @@ import pytest
 
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments import experiment, open_run, run_experiment
+from bsd.runs.experiments import experiment, open_cohort, open_run, run_experiment
 from bsd.runs.experiments import run as run_module
 from bsd.runs.experiments import trained as trained_module
 from bsd.runs.trials import test_trials as perception_trials
@@ -22,6 +22,8 @@ def small(monkeypatch, dataset):
 def test_opened_run_decides_as_at_its_end(small, tmp_path, dataset):
     metrics = run_experiment(small, tmp_path, device="runtime", seed=4)
     opened = open_run(tmp_path)
+    (alone,) = open_cohort(tmp_path)
+    assert alone.replica == 0 and np.array_equal(alone.weights["W0"], opened.weights["W0"])
     assert opened.seed == 4 and opened.metrics["accuracy"] == metrics["accuracy"]
     assert opened.network.parameters == small.parameters
     simulation = opened.simulation("runtime")
@@ -45,6 +47,8 @@ def test_replica_of_a_cohort_is_opened_with_its_own_parameters(small, tmp_path):
             open_run(tmp_path, replica)
     assert (first.seed, second.seed) == (4, 6)
     assert second.network.parameters.learning.lam == 1.5
+    assert [one.seed for one in open_cohort(tmp_path)] == [4, 6]
+    assert [one.replica for one in open_cohort(tmp_path)] == [0, 1]
     assert not np.array_equal(first.weights["W0"], second.weights["W0"])
 
 
@@ -93,7 +97,7 @@ def test_weights_are_checked(small_network, dataset):
     for wrong, text in (
         ({"W9": np.zeros((12, 11))}, "the network has W0, Theta2"),
         ({"W1": np.zeros((11, 12))}, r"shape \(11, 12\), the network's \(12, 11\)"),
-        ({"W1": np.full((12, 11), np.nan)}, "finite values"),
+        ({"W1": np.full((12, 11), np.nan)}, "finite numbers"),
         ({"W1": np.full((12, 11), 9.0)}, "weight_max = 4.0"),
     ):
         with pytest.raises(InputError, match=text):

@@ -145,7 +145,7 @@ def test_populations_and_projections_are_those_of_the_layout(described):
     projections = description.projections
     basal = projections[projections["connectivity"] == "all-to-all"].set_index("name")
     assert set(basal.index) == {p.name for p in layout.projections}
-    assert basal["synapses"].sum() == layout.n_synapses
+    assert basal["synapses"].sum() == network.n_synapses == description.summary["plastic synapses"]
     for name, rows in projections.groupby("object"):
         assert rows["synapses"].sum() == len(getattr(objects, name)), name
 

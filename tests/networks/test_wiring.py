@@ -102,7 +102,7 @@ def test_projections_are_all_to_all_in_row_order(small_network):
     for name, indices in covered.items():  # every synapse belongs to one projection
         assert sorted(indices) == list(range(len(getattr(objects, name))))
     total = sum(np.prod(shape) for *_, shape in PROJECTIONS.values())
-    assert network.layout.n_synapses == total == sum(map(len, covered.values()))
+    assert network.n_synapses == total == sum(map(len, covered.values()))
 
 
 def test_forward_and_backward_weights_are_separate(small_network, dataset):
@@ -259,11 +259,23 @@ def test_learning_costs_nothing_within_a_trial(small_network):
 # ---------------------------------------------------------------- replicas, sizes
 
 
+def test_synapses_outside_receptive_fields_do_not_count(small_network):
+    network = small_network(assignments={"encoding.receptive_field": 2})
+    weights = network.initial_state(0)
+    there = sum(np.count_nonzero(weights[f"{name}.w"]) for name in
+                ("afferent_basal", "cortical_basal"))
+    assert network.n_synapses == there == small_network().n_synapses - 12 * (9 - 4)
+    stimulus = network.layout.population("S")
+    inside = network.connectivity(network.layout.projection("W0"))
+    assert network.fan_out(stimulus).tolist() == inside.sum(axis=1).tolist()
+    assert not network.fan_out(network.layout.population("B0")).any()
+
+
 def test_replicas_are_independent_copies(small_network):
     one, two = small_network(), small_network(replicas=2)
     a, b = one.layout, two.layout
     assert (b.n_cells, b.n_afferents) == (2 * a.n_cells, 2 * a.n_afferents)
-    assert b.n_synapses == 2 * a.n_synapses
+    assert two.n_synapses == 2 * one.n_synapses
     objects = create(two)
     for name in ("afferent_basal", "cortical_basal", "cortical_apical", "relay", "pooling",
                  "memory_pattern", "memory_pooling"):

@@ -15,6 +15,7 @@ from bsd.runs.experiments.perception.lesions import (
     manipulations,
 )
 from bsd.runs.experiments.perception.recall import recall, recall_table
+from bsd.runs.experiments.perception.statistics import statistics, statistics_table
 from bsd.runs.experiments.perception.study import Study, save
 
 __all__ = [
@@ -33,4 +34,6 @@ __all__ = [
     "recall",
     "recall_table",
     "save",
+    "statistics",
+    "statistics_table",
 ]

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from bsd.analysis.hypotheses import MIN_LEVELS, fit_psychometric
 from bsd.analysis.measures import recall_correlation
-from bsd.analysis.perception import decision_times, psychometric_curve, psychometric_fit
+from bsd.analysis.perception import decision_times, psychometric_curve
 from bsd.runs.experiments.perception.study import Study, class_means, images_of
 from bsd.runs.trials import join_tables
 
@@ -69,8 +70,10 @@ def ambiguity(trained, device="cpp", *, seed=None, pairs_of_stimuli=4, progress=
     -------
     Study
         Frames ``blends`` (one row per trial: percept, decision time, correlation of the recalled
-        stimulus with the mean of either class) and ``psychometric``. Only pairs whose unblended
-        stimuli are both perceived rightly count in the latter.
+        stimulus with the mean of either class), ``psychometric`` (shares of percepts and recalls)
+        and ``fits`` (`bsd.analysis.hypotheses.fit_psychometric` to the second among first and
+        second). Only pairs whose unblended stimuli are both perceived rightly count in the
+        latter two.
     """
     study = Study("ambiguity")
     dataset, network = trained.dataset, trained.network
@@ -106,34 +109,52 @@ def ambiguity(trained, device="cpp", *, seed=None, pairs_of_stimuli=4, progress=
         -1,
     )
     study.frames["blends"] = blends
-    study.frames["psychometric"] = _curves(blends)
+    answers = _answers(blends)
+    study.frames["psychometric"] = pd.concat(
+        [
+            psychometric_curve(own).assign(what=what, of=of)
+            for (what, of), own in answers.groupby(["what", "of"], sort=False)
+        ],
+        ignore_index=True,
+    )
+    study.frames["fits"] = _fits(answers)
     study.summary = _summary(study)
     return study
 
 
-def _curves(blends):
-    """Percepts of blended stimuli, and recalls (the likelier of both) of stimuli and concepts."""
+def _answers(blends):
+    """What was perceived in blended stimuli, and recalled (the likelier of both)."""
     shown = blends[(blends["phase"] == "stimuli") & blends["unblended_right"]]
     imagined = blends[blends["phase"] == "concepts"]
-    curves = [
-        psychometric_curve(shown).assign(what="perceived", of="stimuli"),
-        psychometric_curve(shown.assign(percept=shown["recalled"])).assign(
-            what="recalled", of="stimuli"
-        ),
-        psychometric_curve(imagined.assign(percept=imagined["recalled"])).assign(
-            what="recalled", of="concepts"
-        ),
-    ]
-    return pd.concat(curves, ignore_index=True)
+    return pd.concat(
+        [
+            shown.assign(what="perceived", of="stimuli"),
+            shown.assign(what="recalled", of="stimuli", percept=shown["recalled"]),
+            imagined.assign(what="recalled", of="concepts", percept=imagined["recalled"]),
+        ],
+        ignore_index=True,
+    )
+
+
+def _fits(answers):
+    """Psychometric function of each kind of answer with enough levels: second or first."""
+    second = answers["percept"] == answers["other_concept"]
+    of_both = answers[second | (answers["percept"] == answers["concept"])].assign(second=second)
+    levels = of_both.groupby(["what", "of"])["blend"].transform("nunique")
+    return fit_psychometric(
+        of_both[levels >= MIN_LEVELS], "blend", chance=0.0, correct="second", by=["what", "of"]
+    )
 
 
 def _summary(study):
-    blends, curves = study.frames["blends"], study.frames["psychometric"]
+    blends, curves, fits = (study.frames[name] for name in ("blends", "psychometric", "fits"))
     shown = blends[(blends["phase"] == "stimuli") & blends["unblended_right"]]
     summary = {"pairs": int(shown["pair"].nunique())}
-    for (what, of), curve in curves.groupby(["what", "of"]):
-        fit = psychometric_fit(curve)
-        summary |= {f"{what}_{of}_{name}": value for name, value in fit.items()}
+    for fit in fits.itertuples():
+        summary[f"{fit.what}_{fit.of}"] = {
+            name: float(getattr(fit, name))
+            for name in ("threshold", "threshold_se", "slope", "slope_se")
+        }
     times = shown.groupby("blend")[["decision_ms", "decision_spikes"]].mean()
     ends = times[times.index.isin([0, 1])].mean()
     for name in times:

@@ -1,12 +1,15 @@
 """Completion: a damaged stimulus is perceived, what is perceived is recalled, and so on.
 
-Four conditions see the same cues, with the same spike trains of the afferents:
+Five conditions see the same cues, with the same spike trains of the afferents:
 
 =========  =========================================================================================
-loop       In each cycle (a trial) the network perceives a stimulus, and its own percept drives the
-           backward network. The stimulus of the next cycle is the cue where it is visible, and
-           the recalled stimulus elsewhere; of a noisy or blurred cue, the mean of both. No label
-           is given. The decision is that of the last cycle.
+loop       In each cycle the network perceives a stimulus, and then recalls what it decided: its own
+           percept drives the concept afferents for a trial. The stimulus of the next cycle is the
+           cue where it is visible, and the recalled stimulus elsewhere; of a noisy or blurred cue,
+           the mean of both. No label is given. The decision is that of the last cycle; without a
+           decision nothing is recalled.
+graded     The same without a decision: in each cycle (one trial) the output spikes themselves, of
+           all concepts that the cue suggests, drive the backward network.
 relay      The recalled spikes return to the stimulus afferents within the trial, from cell to cell
            (source ``stimulus+percept+recall``): afferents fire with the cue or with the recall.
 cut        Feedback cut: the cue is perceived alone, in as many trials.
@@ -14,7 +17,7 @@ filled     Feedback cut, and the mean training stimulus takes the place of the r
            the loop must beat if it is to do more than filling dark places with something grey.
 =========  =========================================================================================
 
-In all but the loop the decision is that of the output spikes of all trials so far, so that no
+In the latter three the decision is that of the output spikes of all trials so far, so that no
 condition has more time to decide than another. Only the recalled stimulus can help perception:
 with ``cell.g_apical`` = 0 the backward network reaches the forward one in no other way.
 """
@@ -24,8 +27,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from bsd.analysis.hypotheses import compare, correct_p_values
 from bsd.analysis.measures import decide, recall_correlation
-from bsd.analysis.perception import image_similarity, paired_difference
+from bsd.analysis.perception import image_similarity
 from bsd.runs.experiments.perception.study import (
     Study,
     chosen_stimuli,
@@ -45,7 +49,10 @@ BLURS = (1 / 28, 2 / 28, 3 / 28)
 
 #: The percept that starts the loop, and three that follow a recall.
 CYCLES = 4
-CONDITIONS = ("loop", "relay", "cut", "filled")
+CONDITIONS = ("loop", "graded", "relay", "cut", "filled")
+
+#: Between the draws of trials of one cue, which are to have other spike phases.
+NEXT_DRAW = 10_000
 
 #: Cues whose images are kept: the first stimulus of each concept.
 SHOWN = (("random", 0.5), ("left", 0.5))
@@ -93,8 +100,9 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
     Returns
     -------
     Study
-        Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (paired, between
-        the loop and both conditions without feedback, after the last cycle) and ``images``.
+        Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (rows of
+        `bsd.analysis.hypotheses.compare`: the loop against both conditions without feedback, after
+        the last cycle, paired by stimulus; p corrected over all cues of a measure) and ``images``.
     """
     study = Study("complete")
     dataset = trained.dataset
@@ -142,9 +150,10 @@ class _Cue:
 
 def _cycles(condition, simulation, dataset, cue):
     """Percept, recalled image (or None) and completed image of each cycle."""
-    source = {"loop": "stimulus+percept", "relay": "stimulus+percept+recall"}.get(
+    source = {"graded": "stimulus+percept", "relay": "stimulus+percept+recall"}.get(
         condition, "stimulus"
     )
+    closed = condition in ("loop", "graded")
     average = dataset.x_train.mean(axis=0)
     stimulus = cue.completed(average) if condition == "filled" else cue.image
     evidence = 0
@@ -154,23 +163,36 @@ def _cycles(condition, simulation, dataset, cue):
                 "concept": cue.table["concept"],
                 "source": source,
                 # other spike phases in each cycle, the same in all conditions
-                "draw": cue.table["draw"] + cycle * 10_000,
+                "draw": cue.table["draw"] + cycle * NEXT_DRAW,
             }
         )
         result = run_images(simulation, dataset, stimulus, table)
         own = result.evidence["spikes"].to_numpy().reshape(len(table), -1)
-        evidence = own if condition == "loop" else evidence + own
+        evidence = own if closed else evidence + own
         percept = decide(evidence, np.eye(dataset.n_concepts))
         recalled = None
         completed = stimulus
-        if source != "stimulus":
+        if condition == "loop":
+            table["draw"] += CYCLES * NEXT_DRAW
+            recalled = _decided(percept, table, simulation, dataset, stimulus)
+        elif source != "stimulus":
             recalled = images_of(result.recalled, result.trials["trial"], dataset.image_shape)
+        if recalled is not None:
             completed = cue.completed(recalled)
         if condition == "relay":
             completed = np.maximum(cue.image, recalled)
         yield percept, recalled, completed
-        if condition == "loop":
+        if closed:
             stimulus = completed
+
+
+def _decided(percept, table, simulation, dataset, stimulus):
+    """What is recalled of the concepts that were perceived; dark where none was."""
+    decided = percept >= 0
+    table = table.assign(concept=np.where(decided, percept, 0), source="concept")
+    result = run_images(simulation, dataset, stimulus, table)
+    recalled = images_of(result.recalled, result.trials["trial"], dataset.image_shape)
+    return recalled * decided[:, None, None]
 
 
 def _quality(condition, cycle, outcome, cue, dataset):
@@ -188,6 +210,7 @@ def _quality(condition, cycle, outcome, cue, dataset):
         "own": cue.own, "recalled": recalled, "prototype": prototype, "mean": means[concept]
     }
     flat = {name: np.reshape(stack, (len(percept), -1)) for name, stack in flat.items()}
+    frame["rate_recalled"] = recalled.mean(axis=(1, 2))
     frame["r_recalled_own"] = recall_correlation(flat["recalled"], flat["own"])
     frame["r_recalled_class_mean"] = recall_correlation(flat["recalled"], flat["mean"])
     hidden = cue.hidden.reshape(len(percept), -1)
@@ -238,30 +261,30 @@ def _shown(cycle, outcome, cue, n_concepts):
 
 
 def _differences(quality):
-    """Loop minus each condition without feedback, after the last cycle, by cue and level."""
+    """Loop minus each condition without feedback, after the last cycle, by cue and level.
+
+    The stimulus is the unit: the masks that hide different halves of one are averaged.
+    """
     last = quality[quality["cycle"] == CYCLES - 1]
-    rows = []
     groups = [*last.groupby(["cue", "level"], sort=False)]
     planes = last[last["cue"].isin(HALF_PLANES)]
     groups += [(("half-planes", level), own) for level, own in planes.groupby("level")]
-    for (cue, level), own in groups:
-        of = {
-            name: rows_of.set_index(["cue", "draw"]).sort_index()
-            for name, rows_of in own.groupby("condition")
-        }
+    families = []
+    for measure in ("correct", "r", "ssim"):
         for other in ("cut", "filled"):
-            for measure in ("correct", "r", "ssim"):
-                # the masks of one stimulus are no independent samples
-                pair = [
-                    of[name][measure].astype(float).groupby("draw").mean()
-                    for name in ("loop", other)
-                ]
-                difference = paired_difference(*pair)
-                rows.append(
-                    {"cue": cue, "level": level, "against": other, "measure": measure}
-                    | difference
-                )
-    return pd.DataFrame(rows)
+            rows = []
+            for (cue, level), own in groups:
+                own = own[own[measure].notna() & own["condition"].isin([other, "loop"])]
+                pairs = own.groupby(["stimulus", "cue"]).size() == 2
+                if pairs[pairs].groupby("stimulus").size().size > 1:
+                    row = compare(
+                        own, "condition", measure, unit="stimulus", paired_by="cue",
+                        levels=(other, "loop"),
+                    )
+                    rows.append(row.assign(cue=cue, level=level))
+            if rows:
+                families.append(correct_p_values(pd.concat(rows)))
+    return pd.concat(families, ignore_index=True)
 
 
 def _summary(study):
@@ -278,13 +301,18 @@ def _summary(study):
         summary[f"accuracy_random_half_{condition}"] = mean("correct", condition, ["random"])
         summary[f"accuracy_half_plane_{condition}"] = mean("correct", condition, HALF_PLANES)
         summary[f"r_half_plane_{condition}"] = mean("r", condition, HALF_PLANES)
+    for condition in ("loop", "graded"):
+        summary[f"rate_recalled_half_plane_{condition}"] = mean(
+            "rate_recalled", condition, HALF_PLANES
+        )
     for name in ("recalled", "prototype"):
         summary[f"r_hidden_{name}_half_plane"] = mean(
             f"r_hidden_{name}_own", "loop", HALF_PLANES
         )
     half = differences[(differences["cue"] == "half-planes") & (differences["level"] == 0.5)]
     for row in half.itertuples():
-        summary[f"half_plane_loop_minus_{row.against}_{row.measure}"] = {
-            "difference": row.difference, "low": row.low, "high": row.high, "p": row.p, "n": row.n
+        summary[f"half_plane_loop_minus_{row.reference}_{row.measure}"] = {
+            "difference": row.difference, "ci_low": row.ci_low, "ci_high": row.ci_high,
+            "p_corrected": row.p_corrected, "n": row.n_other,
         }
     return summary

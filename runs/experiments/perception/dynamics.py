@@ -1,5 +1,7 @@
 """Learning dynamics: how alignment, activity and weights went, from the run's own frames."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -12,30 +14,38 @@ __all__ = ["dynamics"]
 N_BINS = 50
 
 
-def dynamics(trained):
+def dynamics(folder):
     """Collect what a run recorded while it learned.
 
     Parameters
     ----------
-    trained : TrainedNetwork
+    folder : path-like
+        Results folder of a finished run.
 
     Returns
     -------
     Study
-        Frame ``dynamics``: ``n_done`` (training trials so far), ``quantity``, ``of`` (layer,
-        population or projection), ``value``; the quantities are angle_deg (of W and Theta
+        Frame ``dynamics``: ``replica``, ``n_done`` (training trials so far), ``quantity``, ``of``
+        (layer, population or projection), ``value``; the quantities are angle_deg (of W and Theta
         transposed), cosine (C of training trials), hamming and kappa of paired cells with their
         trial-shuffled values, rate_hz, and quantiles of the weights (weight_q01 to weight_q99)
-        where the run kept them.
+        where the run kept them. The summary has the first and last values, of a cohort
+        their means over the replicas.
 
     Raises
     ------
     InputError
-        If the run's frames cannot be read.
+        If it is no results folder of a finished run, or its frames cannot be read.
     """
+    folder = Path(folder)
+    if not (folder / "metrics.json").is_file():
+        raise InputError(
+            f"{folder} is no results folder of a finished run: give the folder that `bsd run` "
+            "wrote."
+        )
     study = Study("dynamics")
     frames = {
-        name: _read(trained.folder, name)
+        name: _read(folder, name)
         for name in ("trials", "counts", "alignment", "weight_alignment", "cosines")
     }
     trials = frames["trials"]
@@ -47,9 +57,12 @@ def dynamics(trained):
             width = max(1, len(trained_at) // N_BINS)
             n_done = np.minimum((n_done - 1) // width * width + width // 2, len(trained_at))
         long = pd.DataFrame(
-            {"n_done": n_done, "of": frame[of].astype(str).to_numpy(), "value": frame[value]}
+            {
+                "replica": frame["replica"], "n_done": n_done,
+                "of": frame[of].astype(str).to_numpy(), "value": frame[value],
+            }
         )
-        mean = long.groupby(["n_done", "of"], as_index=False)["value"].mean()
+        mean = long.groupby(["replica", "n_done", "of"], as_index=False)["value"].mean()
         return mean.assign(quantity=quantity)
 
     def while_training(frame):
@@ -62,9 +75,8 @@ def dynamics(trained):
     parts.append(
         tidy(while_training(frames["counts"]), "rate_hz", "population", "rate_hz", True)
     )
-    file = trained.folder / "weight_distribution.parquet"
-    if file.exists():
-        weights = _read(trained.folder, "weight_distribution")
+    if (folder / "weight_distribution.parquet").exists():
+        weights = _read(folder, "weight_distribution")
         for column in weights.columns[weights.columns.str.startswith("q")]:
             parts.append(tidy(weights, column, "projection", f"weight_{column}"))
     study.frames["dynamics"] = pd.concat(parts, ignore_index=True)
@@ -84,7 +96,9 @@ def _summary(frame):
     """First and last value of each quantity, by layer, population or projection."""
     summary = {}
     for (quantity, of), own in frame.sort_values("n_done").groupby(["quantity", "of"]):
-        known = own["value"].dropna()
+        known = own.dropna(subset="value").groupby("replica")["value"]
         if len(known):
-            summary.setdefault(quantity, {})[of] = [float(known.iloc[0]), float(known.iloc[-1])]
+            summary.setdefault(quantity, {})[of] = [
+                float(known.first().mean()), float(known.last().mean())
+            ]
     return summary

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,12 +33,13 @@ class Study:
     started: float = field(default_factory=time.perf_counter)
 
 
-def save(trained, study, command=None):
+def save(folder, study, command=None):
     """Write ``experiments/NAME/*.parquet`` and ``summary.json``.
 
     Parameters
     ----------
-    trained : TrainedNetwork
+    folder : path-like
+        Results folder of the run.
     study : Study
     command : str, optional
         What the user typed.
@@ -52,7 +54,7 @@ def save(trained, study, command=None):
     InputError
         If the results folder cannot be written.
     """
-    folder = trained.folder / "experiments" / study.name
+    folder = Path(folder) / "experiments" / study.name
     summary = {
         **study.summary,
         "command": command or "Python API",

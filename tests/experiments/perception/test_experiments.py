@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from bsd.analysis.hypotheses import correct_p_values
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.engine import Simulation
@@ -17,9 +18,9 @@ from bsd.runs.experiments import perception
 from bsd.runs.trials import check_table
 
 # their functions have the same names
-completion_module, lesions_module, recall_module = (
+completion_module, lesions_module, recall_module, statistics_module = (
     importlib.import_module(f"bsd.runs.experiments.perception.{name}")
-    for name in ("completion", "lesions", "recall")
+    for name in ("completion", "lesions", "recall", "statistics")
 )
 
 
@@ -71,6 +72,16 @@ def lesioned(trained):
         return perception.lesions(trained, "runtime", retrain=True, n_per_concept=2)
 
 
+@pytest.fixture(scope="module")
+def counted(trained):
+    """Of two replicas, in trials that are too short for intervals."""
+    other = replace(trained, replica=1, seed=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics_module, "MIN_DURATION_MS", 30.0)
+        patch.setattr(statistics_module, "CAPACITY", 7)
+        return perception.statistics([trained, other], "runtime", n_stimuli=1, n_repeats=3)
+
+
 def test_recall_has_every_concept_under_every_noise(recalled, dataset):
     quality = recalled.frames["quality"]
     assert len(quality) == 3 * 3 * len(recall_module.LOSSES)
@@ -101,13 +112,21 @@ def test_instances_of_a_concept_differ_by_the_spikes_that_are_lost(trained, data
 
 def test_all_conditions_of_completion_see_the_same_trials(completed, dataset):
     _, seen = completed
-    by_condition = [seen[k : k + 4] for k in range(0, len(seen), 4)]
-    assert len(by_condition) == 4
+    loop, recalls = seen[:8:2], seen[1:8:2]  # a trial of recall after each of perception
+    by_condition = [loop, *(seen[k : k + 4] for k in range(8, len(seen), 4))]
+    assert len(by_condition) == 5
     for tables in zip(*by_condition, strict=True):
         draws = [table["draw"].to_numpy() for table, *_ in tables]
         assert all(np.array_equal(own, draws[0]) for own in draws)
-    loop, relay, cut, filled = by_condition
-    assert {table["source"].iloc[0] for table, *_ in loop} == {"stimulus+percept"}
+    _, graded, relay, cut, filled = by_condition
+    assert {table["source"].iloc[0] for table, *_ in loop} == {"stimulus"}
+    assert {table["source"].iloc[0] for table, *_ in graded} == {"stimulus+percept"}
+    for (_, _, perceived), (table, *_) in zip(loop, recalls, strict=True):
+        assert (table["source"] == "concept").all()
+        percept = perceived.trials["percept"]
+        decided = (percept >= 0).to_numpy()
+        assert decided.any()
+        assert table["concept"][decided].tolist() == percept[decided].tolist()
     assert {table["source"].iloc[0] for table, *_ in relay} == {"stimulus+percept+recall"}
     # the cue alone in cut; the loop starts from it, and the next cycles see something else
     images = [data.x_test for _, data, _ in cut]
@@ -122,18 +141,21 @@ def test_feedback_is_cut_where_it_is_said_to_be(completed):
     for k, (_, _, result) in enumerate(seen):
         counts = result.counts
         backward = counts.loc[counts["population"].isin(["B0", "B1", "B2", "C"]), "spikes"].sum()
-        assert (backward > 0) == (k < 8)  # loop and relay come first
+        perceives_only = k in (0, 2, 4, 6)  # in the loop, which recalls in trials of its own
+        assert (backward > 0) == (k < 16 and not perceives_only)  # graded and relay follow
 
 
 def test_no_label_reaches_completion(completed):
     _, seen = completed
-    assert not any(table["source"].str.contains("concept").any() for table, *_ in seen)
+    for k, (table, *_) in enumerate(seen):
+        told = table["source"].str.contains("concept")
+        assert told.all() if k in (1, 3, 5, 7) else not told.any()
 
 
 def test_quality_of_completion(completed, dataset):
     study, _ = completed
     quality = study.frames["quality"]
-    assert len(quality) == 8 * 6 * 4 * 4  # cues, stimuli, conditions, cycles
+    assert len(quality) == 8 * 6 * 5 * 4  # cues, stimuli, conditions, cycles
     first = quality[quality["cycle"] == 0].set_index(["condition", "cue", "draw"])["percept"]
     assert first["loop"].equals(first["cut"])  # before anything was recalled
     whole = quality[(quality["cue"] == "none") & quality["condition"].isin(["loop", "cut"])]
@@ -163,10 +185,13 @@ def test_differences_are_paired_by_stimulus(completed):
     quality = study.frames["quality"]
     last = quality[(quality["cycle"] == 3) & (quality["cue"] == "left")]
     means = last.groupby("condition")["r"].mean()
-    row = differences.query("cue == 'left' and measure == 'r' and against == 'cut'").iloc[0]
+    row = differences.query("cue == 'left' and measure == 'r' and reference == 'cut'").iloc[0]
     assert row["difference"] == pytest.approx(means["loop"] - means["cut"])
     planes = differences[differences["cue"] == "half-planes"]
-    assert (planes["n"] == 6).all()  # stimuli, each under four masks
+    assert (planes["n_other"] == 6).all()  # stimuli, each under four masks
+    family = differences[(differences["measure"] == "r") & (differences["reference"] == "cut")]
+    expected = correct_p_values(family.drop(columns=["p_corrected", "correction"]))
+    assert family["p_corrected"].tolist() == expected["p_corrected"].tolist()
 
 
 def test_imagery_drives_both_pathways_both_times(imagined):
@@ -189,6 +214,8 @@ def test_blends_go_from_the_first_to_the_second(ambiguous, dataset):
     assert np.allclose(shares, 1)
     ends = curves[(curves["what"] == "perceived") & curves["blend"].isin([0, 1])]
     assert set(ends["first"] + ends["second"]) <= {1.0}
+    concepts = ambiguous.frames["fits"].query("what == 'recalled' and of == 'concepts'")
+    assert len(concepts) == 1 and concepts["n_levels"].between(4, 11).all()
     times = blends.loc[blends["phase"] == "stimuli", "decision_ms"].dropna()
     assert len(times) and times.between(1, 10).all()
 
@@ -235,8 +262,77 @@ def test_blocked_apical_dendrites_teach_nothing(trained):
     assert same == {"W0", "W1", "Theta1", "Theta2"}
 
 
+def test_statistics_are_told_apart_by_phase_replica_and_population(counted):
+    labels = ["phase", "replica", "population", "pathway", "layer"]
+    populations = counted.frames["populations"]
+    for name in ("populations", "cells", "trials", "dimensionality"):
+        assert list(counted.frames[name].columns[:5]) == labels, name
+    groups = populations.groupby(labels)["statistic"].apply(set)
+    assert len(groups) == 2 * 2 * 8
+    everything = {
+        "rate_hz", "latency_ms", "isi_ms", "cv", "cv2", "lv", "chi", "treves_rolls", "fano",
+        "selectivity", "selectivity_shuffled", "information_bits", "participation_ratio",
+    }
+    assert all(group == everything for group in groups)
+    assert counted.summary["duration_ms"] == 30 and counted.summary["trials_per_phase"] == 9
+
+
+def test_statistics_of_short_trials_have_no_intervals(counted):
+    populations = counted.frames["populations"].set_index("statistic")
+    assert (populations.loc[["isi_ms", "cv", "lv"], "n_defined"] == 0).all()
+    assert populations.loc[["isi_ms", "cv", "lv"], "mean"].isna().all()
+    assert (populations.loc["rate_hz", "n_defined"] == populations.loc["rate_hz", "n"]).all()
+    assert "cv" not in set(counted.frames["comparisons"]["measure"])
+
+
+def test_rates_of_the_statistics_are_those_of_a_recording(counted, trained):
+    """The same trials by hand, of one replica."""
+    from brian2 import ms
+
+    table = perception.statistics_table(trained.dataset, 1, 3)
+    longer = trained.network.parameters.updated({"timing.duration": 30 * ms})
+    counts = trained.simulation("runtime", parameters=longer).run(table).counts
+    by_hand = counts.merge(table[["trial", "phase"]]).groupby(["phase", "population"])["rate_hz"]
+    own = counted.frames["populations"].query("statistic == 'rate_hz' and replica == 0")
+    own = own.set_index(["phase", "population"])["mean"]
+    assert own.to_dict() == pytest.approx(by_hand.mean().to_dict())
+
+
+def test_perception_is_compared_with_imagery_by_replica(counted):
+    comparisons = counted.frames["comparisons"]
+    assert set(comparisons["population"]) == {"F1", "F2", "F3", "B0", "B1", "B2"}
+    assert (comparisons["unit"] == "replica").all() and comparisons["paired"].all()
+    assert (comparisons["n_other"] == 2).all()
+    assert set(comparisons["reference"]) == {"perceived"}
+    assert comparisons["p_corrected"].between(0, 1).all()
+    trials = counted.frames["trials"]
+    mean = trials[trials["population"] == "F1"].groupby("phase")["rate_hz"].mean()
+    row = comparisons.query("population == 'F1' and measure == 'rate_hz'").iloc[0]
+    assert row["difference"] == pytest.approx(mean["imagined"] - mean["perceived"])
+
+
+def test_energy_is_that_of_the_run(counted, trained):
+    energy = counted.frames["energy"].set_index(["phase", "pathway"])
+    counts = pd.read_parquet(trained.folder / "counts.parquet")
+    trials = pd.read_parquet(trained.folder / "trials.parquet")
+    test = trials.loc[trials["phase"] == "test", "trial"]
+    own = counts[counts["trial"].isin(test) & counts["population"].isin(["S", "F1", "F2", "F3"])]
+    events = own["synaptic_events"] + own["spikes"] * (own["population"] != "F3")
+    expected = 0.9e-3 * events.sum() / len(test)
+    assert energy.loc[("test", "forward"), "energy_nJ"] == pytest.approx(expected)
+    assert energy.loc[("test", "backward"), "energy_nJ"] == 0
+
+
+def test_statistics_need_the_frames_of_this_version(trained, tmp_path):
+    kept = shutil.copytree(trained.folder, tmp_path / "run")
+    counts = pd.read_parquet(kept / "counts.parquet").drop(columns="synaptic_events")
+    counts.to_parquet(kept / "counts.parquet")
+    with pytest.raises(InputError, match="run again"):
+        perception.statistics(replace(trained, folder=kept), "runtime")
+
+
 def test_dynamics_come_from_the_frames_of_the_run(trained):
-    frame = perception.dynamics(trained).frames["dynamics"]
+    frame = perception.dynamics(trained.folder).frames["dynamics"]
     assert {"angle_deg", "cosine", "hamming", "kappa", "rate_hz", "weight_q50"} <= set(
         frame["quantity"]
     )
@@ -246,21 +342,42 @@ def test_dynamics_come_from_the_frames_of_the_run(trained):
     assert last["value"] == pytest.approx(angles[angles["layer"] == 1]["angle_deg"].iloc[-1])
 
 
+def test_dynamics_of_a_cohort_keep_its_replicas(trained, tmp_path):
+    kept = shutil.copytree(trained.folder, tmp_path / "run")
+    for name in ("trials", "counts", "alignment", "weight_alignment", "cosines",
+                 "weight_distribution"):
+        one = pd.read_parquet(kept / f"{name}.parquet")
+        other = one.assign(replica=1)
+        if name == "weight_alignment":
+            other["angle_deg"] = 7.0
+        pd.concat([one, other]).to_parquet(kept / f"{name}.parquet")
+    study, alone = perception.dynamics(kept), perception.dynamics(trained.folder)
+    first, second = (own for _, own in study.frames["dynamics"].groupby("replica"))
+    pd.testing.assert_frame_equal(
+        first.reset_index(drop=True), alone.frames["dynamics"], check_dtype=False
+    )
+    angles = second.query("quantity == 'angle_deg'")["value"]
+    assert len(angles) and (angles == 7).all()
+    last = alone.summary["angle_deg"]["1"][1]
+    assert study.summary["angle_deg"]["1"][1] == pytest.approx((last + 7) / 2)
+
+
 def test_dynamics_name_the_file_that_is_missing(trained, tmp_path):
     kept = shutil.copytree(trained.folder, tmp_path / "run")
     (kept / "cosines.parquet").unlink()
     with pytest.raises(InputError, match="cosines.parquet cannot be read"):
-        perception.dynamics(replace(trained, folder=kept))
+        perception.dynamics(kept)
 
 
 def test_report_shows_every_experiment(
-    trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned
+    trained, tmp_path, recalled, completed, imagined, ambiguous, lesioned, counted
 ):
-    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
-    studies = [recalled, completed[0], imagined, ambiguous, lesioned, perception.dynamics(own)]
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    studies = [recalled, completed[0], imagined, ambiguous, lesioned, counted,
+               perception.dynamics(folder)]
     for study in studies:
-        summary = perception.save(own, study, f"bsd {study.name} run")
-        written = own.folder / "experiments" / study.name
+        summary = perception.save(folder, study, f"bsd {study.name} run")
+        written = folder / "experiments" / study.name
         assert json.loads((written / "summary.json").read_text()) == json.loads(
             json.dumps(summary, default=float)
         )
@@ -268,29 +385,30 @@ def test_report_shows_every_experiment(
             pd.testing.assert_frame_equal(
                 pd.read_parquet(written / f"{name}.parquet"), frame, check_dtype=False
             )
-    html = write_report(own.folder).read_text()
-    for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "dynamics"):
+    html = write_report(folder).read_text()
+    for name in ("recall", "complete", "imagery", "ambiguity", "lesions", "statistics", "dynamics"):
         assert f"bsd {name} run" in html
-    figures = {path.stem for path in (own.folder / "figures").iterdir()}
+    figures = {path.stem for path in (folder / "figures").iterdir()}
     expected = {
         "recall_instances", "recall_noise", "completion_accuracy", "completion_correlation",
         "completion_images_left", "completion_images_random", "imagery", "imagery_geometry",
-        "ambiguity", "lesions", "dynamics",
+        "ambiguity", "lesions", "dynamics", "statistics_perceived", "statistics_imagined",
+        "statistics_comparisons", "energy",
     }
     assert expected <= figures
     for name in expected:
-        assert imread(own.folder / "figures" / f"{name}.png")[..., :3].std() > 0.02, name
+        assert imread(folder / "figures" / f"{name}.png")[..., :3].std() > 0.02, name
 
 
 def test_a_broken_experiment_is_named(trained, tmp_path, recalled):
-    own = replace(trained, folder=shutil.copytree(trained.folder, tmp_path / "run"))
-    perception.save(own, recalled)
-    (own.folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    perception.save(folder, recalled)
+    (folder / "experiments" / "recall" / "quality.parquet").write_bytes(b"no table")
     with pytest.raises(ValueError, match="quality.parquet cannot be read"):
-        write_report(own.folder)
+        write_report(folder)
 
 
 def test_results_that_cannot_be_written_are_refused(trained, tmp_path, recalled):
     (tmp_path / "experiments").write_text("in the way")
     with pytest.raises(InputError, match="make the results folder writable"):
-        perception.save(replace(trained, folder=tmp_path), recalled)
+        perception.save(tmp_path, recalled)

@@ -1,0 +1,172 @@
+"""Forecasts and texts: population read-out, errors beside simple forecasts, figures, sections."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from bsd.analysis.frames import require_columns
+
+__all__ = ["forecast_errors", "forecast_frame", "ngram_accuracy", "sections"]
+
+#: Simple forecasts that stand beside the network's.
+SIMPLE = ("mean", "persistence", "seasonal")
+
+
+def forecast_frame(evidence, trials, targets, values):
+    """The forecast of each test trial, read out from the output's spikes.
+
+    The correction is the mean of the values that the concepts stand for, each weighted with the
+    output spikes for it (the population vector of Georgopoulos et al. 1986); it is added to the
+    reference. A silent output corrects nothing.
+
+    Parameters
+    ----------
+    evidence, trials : DataFrame
+        Of a `Recording`; every trial shows a test stimulus.
+    targets : DataFrame
+        One row per test stimulus, with the columns element, actual, reference, mean, persistence
+        and seasonal.
+    values : ndarray, shape (n_concepts,)
+        Correction that each concept stands for.
+
+    Returns
+    -------
+    DataFrame
+        Columns trial, replica, epoch, and those of `targets`, and forecast; values in SDs of the
+        training part.
+    """
+    require_columns(evidence, ["trial", "replica", "candidate", "spikes"], "evidence")
+    require_columns(trials, ["trial", "replica", "epoch", "stimulus"], "trials")
+    spikes = evidence["spikes"].to_numpy(float).reshape(-1, len(values))
+    total = spikes.sum(axis=1)
+    correction = np.divide(spikes @ values, total, out=np.zeros(len(total)), where=total > 0)
+    frame = evidence[["trial", "replica"]].iloc[:: len(values)].assign(correction=correction)
+    frame = trials[["trial", "replica", "epoch", "stimulus"]].merge(frame)
+    rows = targets.iloc[frame["stimulus"]].reset_index(drop=True)
+    forecast = rows["reference"] + frame["correction"]
+    return pd.concat([frame[["trial", "replica", "epoch"]], rows], axis=1).assign(
+        forecast=forecast
+    )
+
+
+def forecast_errors(forecast):
+    """Mean squared errors of a network's forecast and of simple ones.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        From `forecast_frame`.
+
+    Returns
+    -------
+    dict of str to float
+        ``mse``, ``mse_mean``, ``mse_persistence``, ``mse_seasonal``; in squared SDs of the
+        training part.
+    """
+    names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE}
+    require_columns(forecast, ["actual", *names.values()], "forecast")
+    return {
+        key: float(((forecast[name] - forecast["actual"]) ** 2).mean())
+        for key, name in names.items()
+    }
+
+
+def ngram_accuracy(dataset, order):
+    """Accuracy of an n-gram model: the symbol that most often followed the last ones.
+
+    It learns from the same training text as the network. A context that it never met is cut
+    short from its start.
+
+    Parameters
+    ----------
+    dataset : SequenceData
+        A text.
+    order : int
+        Symbols of the model: 3 predicts from the last two.
+
+    Returns
+    -------
+    float
+    """
+    n = dataset.n_concepts
+
+    def contexts(which, length):
+        key = np.zeros(len(which), dtype=np.int64)
+        for back in range(length):
+            key[back:] += (which[: len(which) - back] + 1) * (n + 1) ** back
+        return key
+
+    decided = np.full(len(dataset.y_test), -1)
+    for length in range(order - 1, -1, -1):
+        pairs = contexts(dataset.x_train.which, length) * n + dataset.y_train
+        pair, count = np.unique(pairs, return_counts=True)
+        best = np.lexsort((-count, pair // n))
+        context, first = np.unique((pair // n)[best], return_index=True)
+        asked = contexts(dataset.x_test.which, length)
+        at = np.minimum(np.searchsorted(context, asked), len(context) - 1)
+        known = (context[at] == asked) & (decided < 0)
+        decided[known] = (pair % n)[best][first][at[known]]
+    return float((decided == dataset.y_test).mean())
+
+
+def sections(folder):
+    """What a report shows of a run on a sequence, as keyword arguments of its sections."""
+    found = []
+    forecast, generated = folder / "forecast.parquet", folder / "generated.json"
+    metrics = folder / "metrics.json"
+    if forecast.is_file():
+        frame = pd.read_parquet(forecast)
+        if len(frame):
+            found.append(_forecast_section(frame))
+    if generated.is_file() and metrics.is_file():
+        found.append(
+            _text_section(json.loads(generated.read_text()), json.loads(metrics.read_text()))
+        )
+    return found
+
+
+def _forecast_section(frame):
+    from bsd.analysis import figures
+
+    last = frame[frame["epoch"] == frame["epoch"].max()]
+    errors = forecast_errors(last)
+    table = pd.DataFrame(
+        {
+            "forecast": ["network", *SIMPLE],
+            "mean squared error": [f"{value:.4f}" for value in errors.values()],
+        }
+    )
+    return {
+        "name": "forecast",
+        "title": "Forecast",
+        "caption": (
+            f"Forecasts of {len(last)} test elements after the last epoch, read out from the "
+            f"output's spikes, in SDs of the training part. Mean squared error "
+            f"{errors['mse']:.4f}; persistence, the last value known, has "
+            f"{errors['mse_persistence']:.4f}, seasonal persistence, the value of the last season, "
+            f"{errors['mse_seasonal']:.4f}, the training mean {errors['mse_mean']:.4f}."
+        ),
+        "draw": lambda figure: figures.plot_forecast(last, ax=figure.subplots()),
+        "table": table,
+    }
+
+
+def _text_section(generated, metrics):
+    from bsd.analysis import figures
+
+    shares = {"network": metrics["accuracy"], "trigram model": metrics["trigram_accuracy"]}
+    return {
+        "name": "text",
+        "title": "Next character",
+        "caption": (
+            f"The network decided {100 * shares['network']:.1f} % of the next characters rightly, "
+            f"a trigram model of the same training text "
+            f"{100 * shares['trigram model']:.1f} %. Below, what the network writes when each "
+            f"character, drawn by the spikes of the output, is the next that it reads."
+        ),
+        "draw": lambda figure: figures.plot_shares(shares, ax=figure.subplots()),
+        "table": pd.DataFrame(
+            {"read": [generated["prompt"]], "written": [generated["written"]]}
+        ),
+    }

@@ -1,0 +1,349 @@
+"""Sequences: time series and texts, as stimuli that follow one another.
+
+Every element of a sequence is one stimulus. A time series becomes population codes: Gaussian
+tuning curves over its value, over its change since one season ago, and over the time of day and
+the weekday. What is learned is the correction of a reference forecast (none, the last value, or
+the value one season before), as a concept: bins of the correction, in order. A text becomes one
+group of cells for each symbol, and the concept is the symbol that follows.
+"""
+
+import dataclasses
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bsd.equations.errors import InputError
+from bsd.runs.data.files import data_directory
+
+__all__ = ["REFERENCES", "CodedStimuli", "SequenceData", "load_series", "load_text"]
+
+#: Cells with tuning curves over the value, and over its change; hours and weekdays.
+N_VALUE, N_HOURS, N_WEEKDAYS = 24, 24, 7
+
+#: Bins of the correction, and the share of corrections beyond the outermost ones, on each side.
+N_BINS, BEYOND = 40, 0.002
+
+#: Cells that stand for one symbol of a text.
+CELLS_PER_SYMBOL = 4
+
+#: Where training ends, and where validation ends and the test begins, as shares of the sequence.
+SERIES_PARTS, TEXT_PARTS = (0.6, 0.8), (0.9, 0.95)
+
+REFERENCES = ("mean", "persistence", "seasonal")
+
+
+class CodedStimuli:
+    """Stimuli that repeat a few patterns, looked up when they are asked for.
+
+    Parameters
+    ----------
+    patterns : ndarray of float32, shape (n_patterns, 1, n_cells)
+    which : ndarray of int, shape (n,)
+        Pattern of each stimulus.
+    """
+
+    def __init__(self, patterns, which):
+        self.patterns, self.which = patterns, which
+
+    def __len__(self):
+        return len(self.which)
+
+    def __getitem__(self, rows):
+        return self.patterns[self.which[rows]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceData:
+    """A sequence as stimuli and concepts, in order; engine and trial tables take it as a data set.
+
+    Attributes
+    ----------
+    name : str
+    x_train, x_test : ndarray of float32 or CodedStimuli, shape (n, 1, n_cells)
+        Intensities in 0..1 of consecutive elements.
+    y_train, y_test : ndarray of int64, shape (n,)
+        Concepts: bin of the correction, or the symbol that follows.
+    n_concepts : int
+    image_shape : tuple of int
+        (1, n_cells).
+    source, licence : str
+    values : ndarray of float64, shape (n_concepts,), or None
+        Correction that each concept stands for, in SDs of the training part.
+    targets : DataFrame or None
+        One row per test stimulus: element (its number in the file), actual, reference, mean,
+        persistence and seasonal (forecasts), all in SDs of the training part.
+    reference : str
+        Which of `REFERENCES` is corrected: the one with the least squared error in the
+        validation part.
+    symbols : str
+        Of a text.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    n_concepts: int
+    image_shape: tuple[int, int]
+    source: str
+    licence: str
+    values: np.ndarray | None = None
+    targets: pd.DataFrame | None = None
+    reference: str = ""
+    symbols: str = ""
+
+
+def load_series(path=None, column=None, horizon=1, season=None, evaluate="test", name="series"):
+    """A column of a CSV file as stimuli and corrections of a forecast.
+
+    The first 60 % of the elements are for training, the next 20 % for validation, the rest for
+    the test. A column of dates gives time of day, weekday and the season of one day.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        CSV file, compressed or not; a name without a folder is looked for in the data directory,
+        too. By default the EEG that ships with matplotlib (800 samples of 4 channels).
+    column : str, optional
+        By default the first numeric one.
+    horizon : int
+        Elements ahead.
+    season : int, optional
+        Elements of a season; by default those of a day, or 1 without dates.
+    evaluate : {'test', 'validation'}
+        Which part is the test part.
+    name : str
+
+    Returns
+    -------
+    SequenceData
+
+    Raises
+    ------
+    InputError
+        File or column missing, gaps, text in place of numbers, too few elements.
+    """
+    frame, path = _read_table(path)
+    dates = _dates(frame)
+    values, column = _column(frame, column, path)
+    for key, value in (("horizon", horizon), ("season", season)):
+        if not (key == "season" and value is None) and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
+            raise InputError(f"data.{key} = {value!r}: a whole number of elements, from 1.")
+    parts = _part(evaluate)
+    if season is None:
+        season = _elements_per_day(dates)
+    n = len(values)
+    ends = [int(share * n) for share in SERIES_PARTS]
+    # the last element of the most recent season that is known when the forecast is made
+    back = season * -(-horizon // season)
+    if min(ends[0] - back - horizon, ends[1] - ends[0] - horizon) < 50:
+        raise InputError(
+            f"{path}: {n} elements are too few for a horizon of {horizon} and a season of "
+            f"{season}: use a longer series, or smaller data.horizon and data.season."
+        )
+    spread = values[: ends[0]].std()
+    if not spread > 0:
+        raise InputError(f"{path}: column {column!r} is constant: choose another data.column.")
+    z = (values - values[: ends[0]].mean()) / spread
+    now = np.arange(back, n - horizon)
+    actual = z[now + horizon]
+    train, validation = now + horizon < ends[0], (now >= ends[0]) & (now + horizon < ends[1])
+    shown = validation if parts == "validation" else now >= ends[1]
+    forecasts = {
+        "mean": np.zeros(len(now)), "persistence": z[now], "seasonal": z[now + horizon - back]
+    }
+    errors = {k: np.mean((f - actual)[validation] ** 2) for k, f in forecasts.items()}
+    reference = min(REFERENCES, key=errors.get)
+    correction = actual - forecasts[reference]
+    low, high = np.quantile(correction[train], [BEYOND, 1 - BEYOND])
+    bins = np.linspace(low, high, N_BINS)
+    width = max(high - low, 1e-12) / (N_BINS - 1)
+    concept = np.clip(np.rint((correction - low) / width), 0, N_BINS - 1).astype(np.int64)
+    codes = [_tuned(z[now], z[now][train]), _tuned(z[now] - z[now - season],
+                                                 (z[now] - z[now - season])[train])]
+    if dates is not None:
+        codes += _calendar(dates.iloc[now])
+    x = np.concatenate(codes, axis=1).astype(np.float32)[:, None, :]
+    targets = pd.DataFrame(
+        {"element": now, "actual": actual, "reference": forecasts[reference], **forecasts}
+    )
+    return SequenceData(
+        name=name,
+        x_train=x[train],
+        y_train=concept[train],
+        x_test=x[shown],
+        y_test=concept[shown],
+        n_concepts=N_BINS,
+        image_shape=(1, x.shape[2]),
+        source=f"column {column!r} of {path.name}",
+        licence="of the file" if path != _eeg() else "of matplotlib's sample data",
+        values=bins,
+        targets=targets[shown].reset_index(drop=True),
+        reference=reference,
+    )
+
+
+def load_text(path=None, train=None, test=20_000, evaluate="test", name="text"):
+    """A text as symbols, each with the one that follows.
+
+    The first 90 % of the characters are for training, the next 5 % for validation, the rest for
+    the test.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        UTF-8 text, compressed by xz or not; a name without a folder is looked for in the data
+        directory, too. By default the help texts that ship with Python (`pydoc_data.topics`).
+    train, test : int, optional
+        Use so many characters of the training part, from its start (default: all), and at most
+        so many of the test part.
+    evaluate : {'test', 'validation'}
+        Which part is the test part.
+    name : str
+
+    Returns
+    -------
+    SequenceData
+
+    Raises
+    ------
+    InputError
+        File missing, not UTF-8, too short.
+    """
+    for key, value in (("train", train), ("test", test)):
+        if not (key == "train" and value is None) and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 100
+        ):
+            raise InputError(f"data.{key} = {value!r}: a whole number of characters, from 100.")
+    part = _part(evaluate)
+    text, source = _read_text(path)
+    if len(text) < 2000:
+        raise InputError(f"{source}: {len(text)} characters are too few: give at least 2000.")
+    symbols, which = np.unique(np.frombuffer(text.encode("utf-32-le"), np.uint32),
+                               return_inverse=True)
+    first, second = (int(share * len(which)) for share in TEXT_PARTS)
+    learned = which[: first if train is None else min(first, train + 1)]
+    asked = which[first:second] if part == "validation" else which[second:]
+    asked = asked[: test + 1]
+    cells = np.kron(np.eye(len(symbols)), np.ones(CELLS_PER_SYMBOL)).astype(np.float32)[:, None]
+    return SequenceData(
+        name=name,
+        x_train=CodedStimuli(cells, learned[:-1]),
+        y_train=learned[1:].astype(np.int64),
+        x_test=CodedStimuli(cells, asked[:-1]),
+        y_test=asked[1:].astype(np.int64),
+        n_concepts=len(symbols),
+        image_shape=(1, cells.shape[2]),
+        source=source,
+        licence="of the file" if path else "PSF",
+        symbols="".join(map(chr, symbols)),
+    )
+
+
+def _part(evaluate):
+    if evaluate not in ("test", "validation"):
+        raise InputError(f"data.evaluate = {evaluate!r}: choose 'test' or 'validation'.")
+    return evaluate
+
+
+def _find(path):
+    path = Path(path).expanduser()
+    for candidate in (path, data_directory() / path):
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"data.path = {path}: no such file here or in {data_directory()}: give the path of a file, "
+        "or set BSD_DATA to the folder that has it."
+    )
+
+
+def _eeg():
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "eeg.dat"
+
+
+def _read_table(path):
+    if path is None:
+        samples = np.fromfile(_eeg(), dtype=float).reshape(-1, 4)
+        names = [f"channel{k}" for k in range(samples.shape[1])]
+        return pd.DataFrame(samples, columns=names), _eeg()
+    path = _find(path)
+    try:
+        return pd.read_csv(path, skipinitialspace=True), path
+    # a damaged file raises nearly anything: parser, codec, decompression
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table "
+            "with a line of column names."
+        ) from error
+
+
+def _dates(frame):
+    """The first column that holds dates, or None."""
+    for name in frame:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            dates = pd.to_datetime(frame[name], errors="coerce", format="ISO8601")
+            if dates.notna().all() and dates.is_monotonic_increasing:
+                return dates
+    return None
+
+
+def _column(frame, column, path):
+    numeric = frame.select_dtypes("number").columns
+    if column is None:
+        if not len(numeric):
+            raise InputError(f"{path} has no column of numbers: give a table with at least one.")
+        column = numeric[0]
+    if column not in frame:
+        raise InputError(
+            f"data.column = {column!r}: {path} has {', '.join(map(str, frame.columns[:40]))}."
+        )
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"{path}: column {column!r} has no number in row {row + 1} of the data: fill the gap, "
+            "or choose another data.column."
+        )
+    return values, column
+
+
+def _elements_per_day(dates):
+    if dates is None:
+        return 1
+    step = dates.diff().median()
+    day = pd.Timedelta(days=1)
+    return int(day / step) if pd.Timedelta(0) < step <= day / 2 else 1
+
+
+def _tuned(values, learned):
+    """Gaussian tuning curves whose centres have equal shares of the training values between."""
+    centres = np.unique(np.quantile(learned, np.linspace(0.005, 0.995, N_VALUE)))
+    place = np.interp(values, centres, np.linspace(0, N_VALUE - 1, len(centres)))
+    return np.exp(-0.5 * (place[:, None] - np.arange(N_VALUE)) ** 2)
+
+
+def _calendar(dates):
+    hour = (dates.dt.hour + dates.dt.minute / 60).to_numpy()
+    away = (hour[:, None] - np.arange(N_HOURS) + N_HOURS / 2) % N_HOURS - N_HOURS / 2
+    return [np.exp(-0.5 * away**2), np.eye(N_WEEKDAYS)[dates.dt.day_of_week]]
+
+
+def _read_text(path):
+    if path is None:
+        from pydoc_data.topics import topics
+
+        return "\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics of Python"
+    path = _find(path)
+    try:
+        raw = path.read_bytes()
+        raw = lzma.decompress(raw) if path.suffix == ".xz" else raw
+        return raw.decode("utf-8"), path.name
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text ({error}): convert it.") from error

@@ -1,0 +1,178 @@
+"""Time series and texts as stimuli, concepts and forecasts."""
+
+import lzma
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bsd.equations import InputError
+from bsd.runs.data import load_series, load_text
+
+
+@pytest.fixture
+def daily(tmp_path):
+    """Function that writes an hourly series: a daily rhythm whose size changes from day to day."""
+
+    def write(n=2400, dates=True, name="series.csv"):
+        hours = np.arange(n)
+        size = 1 + 0.3 * np.sin(hours // 24)
+        frame = pd.DataFrame({"load": 5 + size * np.sin(2 * np.pi * hours / 24)})
+        if dates:
+            frame.insert(0, "when", pd.date_range("2021-03-01", periods=n, freq="h"))
+        frame["note"] = "x"
+        frame.to_csv(tmp_path / name, index=False)
+        return tmp_path / name, frame["load"].to_numpy()
+
+    return write
+
+
+@pytest.mark.parametrize("horizon", [1, 12, 30])
+def test_targets_are_the_values_of_the_file(daily, horizon):
+    path, load = daily()
+    data = load_series(path, horizon=horizon)
+    z = (load - load[:1440].mean()) / load[:1440].std()
+    t, element = data.targets, data.targets["element"].to_numpy()
+    assert element[0] == 1920 and element[-1] == 2399 - horizon  # the last fifth
+    assert np.allclose(t["actual"], z[element + horizon])
+    assert np.allclose(t["persistence"], z[element])
+    back = 24 if horizon <= 24 else 48  # no value that lies ahead of the present
+    assert np.allclose(t["seasonal"], z[element + horizon - back])
+    assert len(data.x_test) == len(data.y_test) == len(t)
+
+
+def test_concepts_stand_for_corrections_to_half_a_bin(daily):
+    path, _ = daily()
+    data = load_series(path, horizon=6)
+    correction = (data.targets["actual"] - data.targets["reference"]).to_numpy()
+    inside = (correction > data.values[0]) & (correction < data.values[-1])
+    half = 0.5 * (data.values[1] - data.values[0])
+    assert inside.mean() > 0.9
+    assert np.abs(data.values[data.y_test] - correction)[inside].max() <= half * (1 + 1e-9)
+
+
+def test_parts_follow_one_another_and_share_nothing(daily):
+    path, _ = daily()
+    test, validation = (load_series(path, evaluate=part) for part in ("test", "validation"))
+    assert np.array_equal(test.x_train, validation.x_train)
+    assert test.reference == validation.reference
+    last_training = 24 + len(test.x_train) - 1
+    assert last_training + 1 < 1440 <= validation.targets["element"].iloc[0]
+    assert validation.targets["element"].iloc[-1] + 1 < 1920 == test.targets["element"].iloc[0]
+
+
+def test_the_reference_is_the_best_on_the_validation_part(daily):
+    path, _ = daily()
+    errors = load_series(path, horizon=12, evaluate="validation").targets
+    squares = {
+        name: ((errors[name] - errors["actual"]) ** 2).mean()
+        for name in ("mean", "persistence", "seasonal")
+    }
+    chosen = load_series(path, horizon=12).reference
+    assert squares[chosen] == min(squares.values()) and chosen == "seasonal"
+
+
+def test_the_calendar_is_coded_if_there_are_dates(daily):
+    with_dates, _ = daily()
+    without, _ = daily(dates=False, name="plain.csv")
+    x = load_series(with_dates).x_test[:, 0]
+    assert x.shape[1] == 48 + 24 + 7
+    hour = np.argmax(x[:, 48:72], axis=1)
+    assert np.array_equal(hour[:24], np.arange(24))  # element 1920 is a midnight
+    assert (x[:, 72:].sum(axis=1) == 1).all()
+    plain = load_series(without)
+    assert plain.x_test.shape[2] == 48
+    assert np.allclose(plain.targets["seasonal"], plain.targets["persistence"])  # season 1
+
+
+def test_intensities_lie_between_0_and_1(daily):
+    data = load_series(daily()[0])
+    for x in (data.x_train, data.x_test):
+        assert x.min() >= 0 and x.max() <= 1
+
+
+def test_the_default_series_ships_with_matplotlib():
+    data = load_series()
+    assert "eeg.dat" in data.source and len(data.x_train) > 400
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"path": "nowhere.csv"}, "no such file"),
+        ({"column": "wind"}, "data.column = 'wind'"),
+        ({"horizon": 0}, "data.horizon = 0"),
+        ({"season": 2.5}, "data.season = 2.5"),
+        ({"horizon": 900}, "too few"),
+        ({"evaluate": "train"}, "data.evaluate"),
+        ({"column": "note"}, "no number in row 1"),
+    ],
+)
+def test_wrong_options_are_refused(daily, options, message):
+    with pytest.raises(InputError, match=message):
+        load_series(**{"path": daily()[0], **options})
+
+
+def test_gaps_and_constants_are_refused(daily, tmp_path):
+    path, load = daily()
+    load = load.copy()
+    load[7] = np.nan
+    pd.DataFrame({"load": load, "flat": 1.0}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="row 8"):
+        load_series(path)
+    with pytest.raises(InputError, match="constant"):
+        load_series(path, column="flat")
+
+
+TEXT = "the cat sat on the mat. " * 200
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_text_is_its_symbols(tmp_path, compressed):
+    path = tmp_path / ("text.txt.xz" if compressed else "text.txt")
+    raw = TEXT.encode()
+    path.write_bytes(lzma.compress(raw) if compressed else raw)
+    data = load_text(path)
+    n = len(TEXT)
+    assert data.symbols == "".join(sorted(set(TEXT))) and data.n_concepts == len(data.symbols)
+    read = "".join(data.symbols[k] for k in data.x_train.which)
+    assert read == TEXT[: int(0.9 * n) - 1]
+    assert "".join(data.symbols[k] for k in data.y_test) == TEXT[int(0.95 * n) + 1 :]
+    shown = data.x_test[np.array([0, 3])]
+    assert shown.shape == (2, 1, 4 * data.n_concepts) and (shown.sum(axis=(1, 2)) == 4).all()
+
+
+def test_wrong_texts_are_refused(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xff\xfe\xff" * 1000)
+    with pytest.raises(InputError, match="UTF-8"):
+        load_text(path)
+    path.write_text("short")
+    with pytest.raises(InputError, match="too few"):
+        load_text(path)
+    with pytest.raises(InputError, match="data.train = 5"):
+        load_text(path, train=5)
+
+
+@given(
+    n=st.integers(30, 400), segment=st.integers(1, 60), seed=st.integers(0, 5),
+    epochs=st.integers(1, 3),
+)
+def test_training_shows_every_element_once_in_segments(n, segment, seed, epochs):
+    from types import SimpleNamespace
+
+    from bsd.runs.trials import sequence_trials
+
+    data = SimpleNamespace(x_train=np.zeros((n, 1, 2)), y_train=np.arange(n))
+    tables = sequence_trials(data, epochs, seed, segment=segment, decay=0.5)
+    assert [table["learn"].iloc[0] for table in tables] == [0.5**k for k in range(epochs)]
+    for table in tables:
+        stimulus = table["stimulus"].to_numpy()
+        assert sorted(stimulus) == list(range(n))
+        follows = np.diff(stimulus, prepend=-2) == 1
+        # context is carried within a segment only, and always there
+        assert (follows >= table["carry"]).all()
+        assert (table["carry"] == (stimulus % segment > 0)).all()
+        assert not table["carry"].iloc[0]
