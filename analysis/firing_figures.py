@@ -166,7 +166,8 @@ def plot_energy(energy, ax=None):
         label="same synapses, without spikes",
     )
     ax.set_yticks(y, [f"{phase}, {pathway}" for phase, pathway in rows.index])
-    ax.set(xscale="log", xlabel="energy per trial (nJ), 45 nm")
+    ax.set(xlabel="energy per trial (nJ), 45 nm")
+    ax.set_xlim(left=0)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     rows_with_grid(ax)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
@@ -361,8 +362,8 @@ def plot_comparisons(comparisons, label=None, ax=None):
         If a column is missing.
     """
     label = label or "measure"
-    columns = ["difference", "ci_low", "ci_high", "confidence", "p_value", "n_reference",
-               "n_other", "unit", "paired", "reference", "other", label]
+    columns = ["measure", "difference", "ci_low", "ci_high", "confidence", "p_value",
+               "n_reference", "n_other", "unit", "paired", "reference", "other", label]
     require_columns(comparisons, columns, "comparisons")
     ax = new_axes(ax, 1.1 + 0.4 * len(comparisons))
     p_column = "p_corrected" if "p_corrected" in comparisons else "p_value"
@@ -387,7 +388,9 @@ def plot_comparisons(comparisons, label=None, ax=None):
     pairs = comparisons[["reference", "other"]].drop_duplicates()
     sides = f"{pairs['other'].iloc[0]} less {pairs['reference'].iloc[0]}"
     level = f"{100 * comparisons['confidence'].iloc[0]:g} % interval"
-    ax.set_xlabel(f"{sides if len(pairs) == 1 else 'difference'}, {level}")
+    measures = comparisons["measure"].unique()
+    what = f"{_LABELS.get(measures[0], measures[0])}: " if len(measures) == 1 else ""
+    ax.set_xlabel(f"{what}{sides if len(pairs) == 1 else 'difference'}, {level}")
     if p_column == "p_corrected":
         ax.set_title("p corrected for the number of tests", fontsize=8.5, loc="right")
     return ax

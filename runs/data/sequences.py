@@ -22,8 +22,12 @@ __all__ = ["REFERENCES", "CodedStimuli", "SequenceData", "load_series", "load_te
 #: Cells with tuning curves over the value, and over its change; hours and weekdays.
 N_VALUE, N_HOURS, N_WEEKDAYS = 24, 24, 7
 
-#: Bins of the correction, and the share of corrections beyond the outermost ones, on each side.
-N_BINS, BEYOND = 40, 0.002
+#: Bins of the correction, and the share of corrections beyond those in use, on each side.
+N_BINS, BEYOND = 80, 0.002
+
+#: Bins on each side that stand for no correction of the training part: tuning curves that ended at
+#: the outermost correction would pull the read-out inwards.
+N_GUARD = 12
 
 #: Cells that stand for one symbol of a text.
 CELLS_PER_SYMBOL = 4
@@ -161,9 +165,10 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
     reference = min(REFERENCES, key=errors.get)
     correction = actual - forecasts[reference]
     low, high = np.quantile(correction[train], [BEYOND, 1 - BEYOND])
-    bins = np.linspace(low, high, N_BINS)
-    width = max(high - low, 1e-12) / (N_BINS - 1)
-    concept = np.clip(np.rint((correction - low) / width), 0, N_BINS - 1).astype(np.int64)
+    last = N_BINS - 1 - 2 * N_GUARD
+    width = max(high - low, 1e-12) / last
+    bins = low + width * (np.arange(N_BINS) - N_GUARD)
+    concept = np.clip(np.rint((correction - low) / width), 0, last).astype(np.int64) + N_GUARD
     codes = [_tuned(z[now], z[now][train]), _tuned(z[now] - z[now - season],
                                                  (z[now] - z[now - season])[train])]
     if dates is not None:

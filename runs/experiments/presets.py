@@ -50,9 +50,9 @@ class Experiment:
     parameters: ModelParameters = field(default_factory=lambda: DISCRETE)
     folds: int = 1
     shift: int = 0
-    spikes: str = "few"
     options: dict = field(default_factory=dict)
     segment: int = 48
+    spikes: str = "few"
     varied: dict = field(default_factory=dict)
     expected: str = ""
 
@@ -135,8 +135,15 @@ def _parameters(base, **assignments):
     )
 
 
+#: Chosen on a quarter of the training folds: memories of the same concept do not repel, cells near
+#: a target rate.
 _DIGITS = _parameters(
-    DISCRETE, learning__lam="1", learning__eta_top="0.1", learning__eta_bottom="0.02"
+    DISCRETE,
+    learning__familiarity="0.9",
+    learning__homeostasis="0.1",
+    learning__lam="4",
+    learning__eta_top="0.1",
+    learning__eta_bottom="0.02",
 )
 
 #: Chosen on 5000 validation images of the training set: square receptive fields in the first
@@ -153,6 +160,18 @@ _IMAGES = _parameters(
 _LARGE = _parameters(
     _IMAGES, learning__eta="0.2", learning__eta_feedback="0.2", learning__decay="0.65"
 )
+#: Layers settle one after the other: larger learning rates, more epochs. Spikes take a step from
+#: layer to layer: a trial has ten steps and one for each hidden layer.
+_DEEP = _parameters(
+    _IMAGES,
+    timing__duration="16*ms",
+    learning__eta="0.3",
+    learning__eta_feedback="0.3",
+    learning__decay="0.75",
+)
+
+#: Smaller fields were better on 3000 validation images of Fashion-MNIST.
+_FASHION_LARGE = _parameters(_LARGE, encoding__receptive_field="7")
 
 #: Chosen on the validation parts of the benchmark series.
 _SERIES = _parameters(
@@ -160,19 +179,23 @@ _SERIES = _parameters(
     encoding__context="true",
     encoding__concept_code="tuning",
     encoding__cells_per_concept="1",
+    encoding__tuning_width="6",
     learning__diversity="0",
-    learning__eta="0.05",
-    learning__eta_feedback="0.05",
-    learning__eta_top="0.01",
-    learning__decay="0.5",
+    learning__eta="0.02",
+    learning__eta_feedback="0.02",
+    learning__eta_top="0.03",
+    learning__decay="0.4",
+    learning__init_gain="3",
 )
 _TEXT = _parameters(
     DISCRETE,
     encoding__context="true",
     encoding__cells_per_concept="5",
+    learning__lam="6",
     learning__eta="0.05",
     learning__eta_feedback="0.05",
     learning__eta_top="0.03",
+    learning__init_gain="6",
 )
 
 PRESETS = {
@@ -220,6 +243,16 @@ PRESETS = {
             expected="95.1 % in half a minute",
         ),
         Experiment(
+            "mnist5k-deep",
+            "the same, six hidden layers, trials of 16 steps",
+            "mnist5k",
+            (256, 256, 256, 256, 256, 256),
+            10,
+            _DEEP,
+            shift=1,
+            expected="not measured yet",
+        ),
+        Experiment(
             "mnist",
             "complete MNIST",
             "mnist",
@@ -249,12 +282,22 @@ PRESETS = {
             expected="85.8 % in 4 minutes",
         ),
         Experiment(
+            "fashion-large",
+            "complete Fashion-MNIST, wide layers",
+            "fashion",
+            (1000, 1000),
+            6,
+            _FASHION_LARGE,
+            expected="not measured yet",
+        ),
+        Experiment(
             "forecast",
             "a time series (data.path, data.column), a forecast data.horizon elements ahead",
             "series",
             (256,),
-            6,
+            5,
             _SERIES,
+            segment=12,
         ),
         Experiment(
             "text",

@@ -101,3 +101,24 @@ def test_comparisons_show_difference_interval_and_p():
     assert (low, high) == tuple(comparisons.iloc[1][["ci_low", "ci_high"]])
     assert "8 replicas" in ax.texts[1].get_text()
     assert f"p = {comparisons['p_corrected'].iloc[1]:.3f}" in ax.texts[1].get_text()
+
+
+def test_statistics_have_a_panel_for_each_that_is_defined(frames):
+    trains = spike_trains.train_statistics(*frames).assign(lv=np.nan)
+    ax = lit(firing_figures.plot_statistics(trains, ["rate_hz", "cv", "lv"], ax=axes()))
+    labels = [panel.get_xlabel() for panel in ax.figure.axes if panel is not ax]
+    assert labels == ["rate (Hz)", "CV of the intervals"]
+    with pytest.raises(ValueError, match="nothing to show"):
+        firing_figures.plot_statistics(trains, ["lv"], ax=axes())
+
+
+def test_energy_leaves_silent_pathways_out():
+    energy = pd.DataFrame(
+        {"phase": ["test", "test", "train"], "pathway": ["forward", "backward", "forward"],
+         "energy_nJ": [100.0, 0.0, 300.0], "dense_energy_nJ": [400.0, 400.0, 900.0]}
+    )
+    ax = lit(firing_figures.plot_energy(energy, ax=axes()))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["test, forward", "train, forward"]
+    assert ax.lines[0].get_xdata().tolist() == [100, 300] and "(nJ)" in ax.get_xlabel()
+    with pytest.raises(ValueError, match="silent"):
+        firing_figures.plot_energy(energy.iloc[1:2], ax=axes())

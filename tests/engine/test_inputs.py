@@ -31,7 +31,7 @@ def test_right_inputs_are_cast_to_the_dtype_of_their_variable(specs_and_inputs):
     assert checked["afferent_basal.w"].dtype == np.float32
     assert checked["afferents.key"].dtype == np.int32
     assert checked["drive.values"].dtype == np.float64
-    assert specs["control.values"] == (9 * 6, np.dtype(np.float64))
+    assert specs["control.values"] == (9 * 7, np.dtype(np.float64))
     assert specs["memory.pointer"] == (3 * 4, np.dtype(np.int32))  # slots times populations
 
 

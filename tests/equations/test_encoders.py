@@ -33,7 +33,7 @@ def encode(
     prefs.core.default_float_dtype = np.float64
     BrianLogger.suppress_name("synapses_dt_mismatch")
     n, duration = len(intensities), steps * dt * ms
-    control = np.zeros((n_trials, 6))
+    control = np.zeros((n_trials, 7))
     control[:, 4] = first_draw + np.arange(n_trials)
     control[:, 5] = loss
     group = NeuronGroup(
@@ -48,7 +48,7 @@ def encode(
             "trial_duration": duration,
             "step_duration": dt * ms,
             "steps_per_trial": steps,
-            "n_control": 6,
+            "n_control": 7,
             "hash_uniform": hash_uniform,
             "trials_over": trials_over,
         },

@@ -111,3 +111,26 @@ def test_audit_passes(recurrent):
 def test_fields_and_context_exclude_each_other(recurrent):
     with pytest.raises(InputError, match="use one of receptive_field and context"):
         recurrent(assignments={"encoding.receptive_field": 2})
+
+
+def test_tuning_curves_are_gaussian_over_the_concepts(small_network):
+    network = small_network(
+        assignments={"encoding.concept_code": "tuning", "encoding.tuning_width": 1.5}
+    )
+    encoding = network.encoding_matrix()
+    preferred = np.array([-0.25, 0.25, 0.75, 1.25, 1.75, 2.25])  # two cells for each concept
+    distance = np.arange(3)[:, None] - preferred
+    assert np.allclose(encoding, np.exp(-0.5 * (distance / 1.5) ** 2))
+
+
+def test_weights_of_context_cells_have_a_scale_of_their_own(recurrent):
+    network = recurrent(
+        layers=(400, 300, 11, 3),
+        assignments={"learning.init_gain": 3.0, "learning.init_gain_context": 0.5},
+    )
+    projection = network.layout.projection("W0")
+    w = network.initial_state(0)["afferent_basal.w"][projection.synapse_slice]
+    w = w.reshape(projection.shape)
+    # 120000 and 90000 normal numbers: the SD is known to 0.5 %
+    assert w[:400].std() == pytest.approx(3 / 20, rel=0.02)
+    assert w[400:].std() == pytest.approx(0.5 / 300**0.5, rel=0.02)

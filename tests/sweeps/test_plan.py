@@ -193,7 +193,11 @@ def test_shipped_ablations_cover_the_model():
     assert values["learning.top_rule"] == {"delta", "softmax", "reco"}
     assert values["depth"] == {1, 2, 3, 4, 5, 6}
     assert values["learning.diversity"] == {0, 0.9}
-    for name in ("learning.feedback", "learning.hidden", "learning.margin_gating"):
+    for name in (
+        "learning.feedback", "learning.hidden", "learning.margin_gating", "learning.familiarity",
+        "learning.homeostasis",
+    ):
         assert len(values[name]) == 2
+    assert values["encoding.receptive_field"] == {0, 3, 5}
     for name in ("learning.lam", "cell.V_threshold_mV"):
         assert len(values[name]) >= 4

@@ -1,0 +1,109 @@
+"""Runs on sequences: what only context can tell is learned, forecast, written and reported."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.equations import InputError
+from bsd.runs.experiments import experiment, run_experiment
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """After an a come b and c in turn: only the symbol before it tells which."""
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "abac.txt").write_text("abac" * 800)
+    chosen = experiment("text").changed(
+        hidden=(60,), assignments={"data.path": str(folder / "abac.txt"), "data.train": 2800}
+    )
+    return run_experiment(chosen, folder / "run", seed=0), folder / "run"
+
+
+def test_context_decides_where_the_present_symbol_does_not(text_run):
+    metrics, _ = text_run
+    assert metrics["trigram_accuracy"] == 1
+    # without context three of four symbols at best; the first is read without one
+    assert metrics["accuracy"] > 0.95
+
+
+def test_the_network_writes_what_it_read(text_run):
+    _, folder = text_run
+    generated = json.loads((folder / "generated.json").read_text())
+    assert generated["prompt"] in "abac" * 12
+    assert len(generated["written"]) == 200
+    text = generated["prompt"][-2:] + generated["written"]
+    triples = [a + b + c for a, b, c in zip(text, text[1:], text[2:], strict=False)]
+    right = np.mean([triple in ("bac", "cab", "aba", "aca") for triple in triples])
+    assert set(triples) >= {"bac", "cab"}
+    assert right > 0.8  # a draw may go wrong now and then
+
+
+def test_a_run_on_a_text_has_its_report(text_run):
+    from bsd.analysis.report import write_report
+
+    _, folder = text_run
+    page = write_report(folder).read_text()
+    assert "Next character" in page and "trigram model" in page
+
+
+@pytest.fixture(scope="module")
+def forecast_run(tmp_path_factory):
+    """A noisy rhythm of 8 elements, which its last season forecasts with twice the noise."""
+    folder = tmp_path_factory.mktemp("forecast")
+    elements = np.arange(3000)
+    noise = 0.3 * np.random.default_rng(1).standard_normal(len(elements))
+    wave = np.sin(2 * np.pi * elements / 8) + noise
+    pd.DataFrame({"wave": wave}).to_csv(folder / "wave.csv", index=False)
+    chosen = experiment("forecast").changed(
+        hidden=(60,),
+        assignments={"data.path": str(folder / "wave.csv"), "data.season": 8, "data.horizon": 3},
+    )
+    return run_experiment(chosen, folder / "run", seed=0), folder / "run"
+
+
+def test_a_forecast_is_better_than_simple_ones(forecast_run):
+    metrics, _ = forecast_run
+    best = min(metrics[f"mse_{name}"] for name in ("mean", "persistence", "seasonal"))
+    assert metrics["mse"] < 0.9 * best
+
+
+def test_the_frame_holds_the_forecast_of_every_epoch(forecast_run):
+    metrics, folder = forecast_run
+    frame = pd.read_parquet(folder / "forecast.parquet")
+    assert (frame.groupby("epoch").size() == 600 - 3).all()
+    last = frame[frame["epoch"] == frame["epoch"].max()]
+    assert ((last["forecast"] - last["actual"]) ** 2).mean() == pytest.approx(metrics["mse"])
+
+
+def test_a_forecast_has_its_report(forecast_run):
+    from bsd.analysis.report import write_report
+
+    _, folder = forecast_run
+    page = write_report(folder).read_text()
+    assert "Forecast" in page and "seasonal persistence" in page
+    assert (folder / "figures" / "forecast.png").stat().st_size > 5000
+
+
+def test_unknown_data_options_are_refused():
+    with pytest.raises(InputError, match="data.horizn.*data.horizon"):
+        experiment("forecast").changed(assignments={"data.horizn": 3})
+    with pytest.raises(InputError, match="has no options"):
+        experiment("demo").changed(assignments={"data.path": "x"})
+
+
+def test_the_read_out_returns_the_correction_that_is_taught():
+    """Output cells that fire just as their teachers do are read out without bias."""
+    from bsd.networks import BidirectionalNetwork
+    from bsd.runs.data import load_series
+
+    data = load_series()
+    network = BidirectionalNetwork([48, 9, data.n_concepts], experiment("forecast").parameters)
+    codes = network.encoding_matrix()
+    evidence = codes @ (codes / codes.max(axis=1, keepdims=True)).T
+    read = evidence @ data.values / evidence.sum(axis=1)
+    off = np.abs(read - data.values) / (data.values[1] - data.values[0])
+    assert data.y_train.min() == 12 and data.y_train.max() == 67
+    assert off[12:68].max() < 1.5  # bins; without guard bins five times as much
+    assert off[20:60].max() < 0.2
