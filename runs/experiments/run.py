@@ -148,7 +148,7 @@ def run_experiment(
     resume : bool
         Go on from the checkpoint in `out`.
     progress : callable, optional
-        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``, 
+        ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``,
         ``note``, and ``warning`` with a new warning of `divergences`.
     command : str, optional
         What the user typed, for the provenance.
