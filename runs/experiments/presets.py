@@ -298,6 +298,7 @@ PRESETS = {
             5,
             _SERIES,
             segment=12,
+            expected="docs/tasks.md",
         ),
         Experiment(
             "text",
@@ -308,6 +309,7 @@ PRESETS = {
             _TEXT,
             options={"train": 150_000},
             segment=200,
+            expected="docs/tasks.md",
         ),
     ]
 }
