@@ -114,7 +114,9 @@ _IMAGES = _parameters(
     learning__lam="8",
     learning__decay="0.6",
 )
-
+_LARGE = _parameters(
+    _IMAGES, learning__eta="0.2", learning__eta_feedback="0.2", learning__decay="0.65"
+)
 #: Layers settle one after the other: larger learning rates, more epochs. Spikes take a step from
 #: layer to layer: a trial has ten steps and one for each hidden layer.
 _DEEP = _parameters(
@@ -125,9 +127,8 @@ _DEEP = _parameters(
     learning__decay="0.75",
 )
 
-_LARGE = _parameters(
-    _IMAGES, learning__eta="0.2", learning__eta_feedback="0.2", learning__decay="0.65"
-)
+#: Smaller fields were better on 3000 validation images of Fashion-MNIST.
+_FASHION_LARGE = _parameters(_LARGE, encoding__receptive_field="7")
 
 PRESETS = {
     preset.name: preset
@@ -204,15 +205,6 @@ PRESETS = {
             expected="98.5 % in 9 minutes",
         ),
         Experiment(
-            "fashion-large",
-            "complete Fashion-MNIST, wide layers",
-            "fashion",
-            (1000, 1000),
-            6,
-            _parameters(_LARGE, encoding__receptive_field="7"),  # better on validation images
-            expected="not measured yet",
-        ),
-        Experiment(
             "fashion",
             "complete Fashion-MNIST",
             "fashion",
@@ -220,6 +212,15 @@ PRESETS = {
             5,
             _IMAGES,
             expected="85.8 % in 4 minutes",
+        ),
+        Experiment(
+            "fashion-large",
+            "complete Fashion-MNIST, wide layers",
+            "fashion",
+            (1000, 1000),
+            6,
+            _FASHION_LARGE,
+            expected="not measured yet",
         ),
     ]
 }
