@@ -12,6 +12,7 @@ from brian2 import mV
 
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
+from bsd.networks import CONTROL_COLUMNS
 from bsd.runs.experiments import experiment, run_experiment
 from bsd.runs.experiments import run as run_module
 
@@ -265,7 +266,7 @@ def test_memory_of_the_driving_process_is_flat(small, tmp_path, monkeypatch):
         run, made = simulation.simulator.run, {}
 
         def again(inputs, n_trials, progress=None):
-            learn, record = np.reshape(inputs["control.values"], (-1, 6))[:, :2].T > 0
+            learn, record = np.reshape(inputs["control.values"], (-1, len(CONTROL_COLUMNS)))[:, :2].T > 0
             kind = (n_trials, learn.tobytes(), record.tobytes())
             if kind not in made:
                 made[kind] = run(inputs, n_trials, progress)

@@ -252,7 +252,8 @@ def test_silenced_cells_never_fire(trained, dataset):
 
 def test_blocked_apical_dendrites_teach_nothing(trained):
     hidden = ("F1", "F2", "B1", "B2")
-    lesion = perception.Manipulation("", "", blocked=hidden)
+    still = {"learning.homeostasis": 0.0}  # it needs no teacher
+    lesion = perception.Manipulation("", "", blocked=hidden, parameters=still)
     simulation = lesions_module._manipulated(trained, lesion, "before", "runtime", 0, None)
     before = simulation.weights()
     simulation.run(lesions_module._lessons(trained).iloc[:20])
