@@ -66,6 +66,6 @@ def test_backpropagation_forecasts(baselines, tmp_path, loss):
         },
     )
     targets = load_data(chosen, 0).targets
-    reference = ((targets["reference"] - targets["actual"]) ** 2).mean()
+    variance = ((targets["mean"] - targets["actual"]) ** 2).mean()
     error = baselines.ask(request(chosen, tmp_path, loss=loss, epochs=10))["error"][-1]
-    assert error < reference
+    assert error < 0.6 * variance
