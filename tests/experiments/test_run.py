@@ -266,7 +266,8 @@ def test_memory_of_the_driving_process_is_flat(small, tmp_path, monkeypatch):
         run, made = simulation.simulator.run, {}
 
         def again(inputs, n_trials, progress=None):
-            learn, record = np.reshape(inputs["control.values"], (-1, len(CONTROL_COLUMNS)))[:, :2].T > 0
+            control = np.reshape(inputs["control.values"], (-1, len(CONTROL_COLUMNS)))
+            learn, record = control[:, :2].T > 0
             kind = (n_trials, learn.tobytes(), record.tobytes())
             if kind not in made:
                 made[kind] = run(inputs, n_trials, progress)
