@@ -50,15 +50,16 @@ def test_a_run_on_a_text_has_its_report(text_run):
 
 @pytest.fixture(scope="module")
 def forecast_run(tmp_path_factory):
-    """A noisy rhythm of 8 elements, which its last season forecasts with twice the noise."""
+    """A chaotic map: the last value says much about the next, which neither equals nor repeats."""
     folder = tmp_path_factory.mktemp("forecast")
-    elements = np.arange(3000)
-    noise = 0.3 * np.random.default_rng(1).standard_normal(len(elements))
-    wave = np.sin(2 * np.pi * elements / 8) + noise
+    noise = 0.02 * np.random.default_rng(1).standard_normal(3000)
+    wave = [0.1]
+    for disturbance in noise[1:]:
+        wave.append(1 - 1.8 * wave[-1] ** 2 + disturbance)
     pd.DataFrame({"wave": wave}).to_csv(folder / "wave.csv", index=False)
     chosen = experiment("forecast").changed(
         hidden=(60,),
-        assignments={"data.path": str(folder / "wave.csv"), "data.season": 8, "data.horizon": 3},
+        assignments={"data.path": str(folder / "wave.csv"), "data.season": 8, "data.horizon": 1},
     )
     return run_experiment(chosen, folder / "run", seed=0), folder / "run"
 
@@ -66,13 +67,13 @@ def forecast_run(tmp_path_factory):
 def test_a_forecast_is_better_than_simple_ones(forecast_run):
     metrics, _ = forecast_run
     best = min(metrics[f"mse_{name}"] for name in ("mean", "persistence", "seasonal"))
-    assert metrics["mse"] < 0.9 * best
+    assert metrics["mse"] < 0.5 * best
 
 
 def test_the_frame_holds_the_forecast_of_every_epoch(forecast_run):
     metrics, folder = forecast_run
     frame = pd.read_parquet(folder / "forecast.parquet")
-    assert (frame.groupby("epoch").size() == 600 - 3).all()
+    assert (frame.groupby("epoch").size() == 600 - 1).all()
     last = frame[frame["epoch"] == frame["epoch"].max()]
     assert ((last["forecast"] - last["actual"]) ** 2).mean() == pytest.approx(metrics["mse"])
 
