@@ -218,7 +218,7 @@ PRESETS = {
             10,
             _DIGITS,
             folds=4,
-            expected="97.4 % in 2 minutes",
+            expected="97.3 % in 2 minutes",
         ),
         Experiment(
             "digits-biophysical",
