@@ -41,7 +41,12 @@ def cosine(a, b, axis=-1):
 def _unit(a, axis):
     with np.errstate(invalid="ignore", divide="ignore"):
         a = a / np.max(np.abs(a), axis=axis, keepdims=True)
-        return a / np.linalg.norm(a, axis=axis, keepdims=True)
+        return a / _norm(a, axis)
+
+
+def _norm(a, axis):
+    # Not that of linalg, whose last bit depends on where the array lies in memory.
+    return np.sqrt(np.sum(a * a, axis=axis, keepdims=True))
 
 
 def hamming_similarity(spikes_a, spikes_b, axis=None):
@@ -289,7 +294,7 @@ def weight_angle(W, Theta):
     w, theta = _unit(W.ravel(), -1), _unit(Theta.T.ravel(), -1)
     # Exact for small angles too, where the arc cosine loses half of the digits.
     return float(
-        np.degrees(2.0 * np.arctan2(np.linalg.norm(w - theta), np.linalg.norm(w + theta)))
+        np.degrees(2.0 * np.arctan2(_norm(w - theta, -1), _norm(w + theta, -1))[0])
     )
 
 

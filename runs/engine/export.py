@@ -41,6 +41,7 @@ _MEANINGS = {
     "afferent_basal.w": "weights from afferents at the end",
     "cortical_basal.w": "weights from pyramidal cells at the end",
     "memory_pattern.mu": "patterns held by the memory interneurons at the end",
+    "afferents.held": "spikes of the last trial that context cells repeat in the next",
     "cells.rate": "running mean rate of each cell at the end, in units of f_max",
     "memory.pointer": "memory slot that the next trial would fill",
 }

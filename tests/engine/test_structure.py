@@ -17,6 +17,7 @@ STRUCTURAL = {
     "encoding.kind",
     "encoding.cells_per_concept",
     "encoding.receptive_field",  # whether there are any
+    "encoding.context",
     "learning.features",
     "learning.loss",
     "learning.memory_slots",

@@ -118,6 +118,8 @@ def test_source_strings_are_shown_as_they_are_written(described):
         absent |= {"GATE", "POOL_MEMORY", "RESPOND"}
     else:
         absent |= {name for name in equation_set() if name.endswith("_INFONCE")}
+    if not parameters.encoding.context:
+        absent |= {"HOLD_CONTEXT"}
     if float(parameters.cell.refractory) == 0:
         absent |= {"END_REFRACTORY"}
     if network.projection == "dense":

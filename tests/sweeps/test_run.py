@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from bsd.equations import InputError
+from bsd.runs.engine.store import locked
 from bsd.runs.experiments import run as run_module
 from bsd.runs.experiments import run_many
 from bsd.runs.sweeps import run as sweep_module
@@ -148,8 +149,9 @@ def test_folder_of_something_else_is_refused(read, tiny_data, nothing_runs, tmp_
 
 
 def test_second_sweep_in_a_folder_is_refused(read, tiny_data, nothing_runs, tmp_path):
-    with sweep_module._locked(tmp_path / "out"):
-        with pytest.raises(InputError, match="another process"):
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"):
+        with pytest.raises(InputError, match="is in use"):
             run_sweep(read(TINY), tmp_path / "out")
 
 
