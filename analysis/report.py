@@ -359,7 +359,8 @@ def _sections(results):
     own = [section for maker in makers if (section := maker(results)) is not None]
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
-    parts = sequences.sections(results.folder) + perception_report.sections(results.folder)
+    parts = sequences.sections(results.folder, results.config.get("data"))
+    parts += perception_report.sections(results.folder)
     return own + [Section(**part) for part in parts]
 
 

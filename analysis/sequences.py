@@ -110,16 +110,16 @@ def ngram_accuracy(dataset, order):
     return float((decided == dataset.y_test).mean())
 
 
-def sections(folder):
-    """What a report shows of a run on a sequence, as keyword arguments of its sections."""
+def sections(folder, data):
+    """What a report shows of a run on the data of that name, as keyword arguments of sections."""
     found = []
     forecast, generated = folder / "forecast.parquet", folder / "generated.json"
     metrics = folder / "metrics.json"
-    if forecast.is_file():
+    if data == "series" and forecast.is_file():
         frame = pd.read_parquet(forecast)
         if len(frame):
             found.append(_forecast_section(frame))
-    if generated.is_file() and metrics.is_file():
+    if data == "text" and generated.is_file() and metrics.is_file():
         found.append(
             _text_section(json.loads(generated.read_text()), json.loads(metrics.read_text()))
         )

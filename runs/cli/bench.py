@@ -237,6 +237,8 @@ def _measured(measure, data, layers, epochs, seeds, train, path):
         hidden=None if layers is None else options.whole_numbers("--layers", layers),
         epochs=epochs,
     )
+    if chosen.is_sequence:
+        raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
     numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
@@ -306,7 +308,7 @@ def sequence(
     )
     if not chosen.is_sequence:
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
-    out = out or Path("results") / "bench-sequence"
+    out = out or Path("results") / f"bench-sequence-{name}"
     python = _torch_python()
     with RunProgress(console) as progress:
         frame = measure_sequence(

@@ -108,8 +108,8 @@ class ResultsFolder:
         """Make room for the run: files of an earlier one go, unless it is resumed."""
         if not self._resume:
             # the metrics first: they say that the rest is whole
-            old = ["metrics.json", "provenance.json", "recall.npz", "report.html"]
-            old += [f"{name}.parquet" for name in FRAMES]
+            old = ["metrics.json", "provenance.json", "generated.json", "recall.npz"]
+            old += ["report.html", *(f"{name}.parquet" for name in FRAMES)]
             old = [self.path / file for file in old]
             for file in (*old, *self.path.glob("weights*.npz"), *self._checkpoints()):
                 file.unlink(missing_ok=True)

@@ -109,7 +109,6 @@ class Experiment:
             spikes=self.spikes if spikes is None else spikes,
         )
 
-
     def _checked(self, options):
         """Refuse options that the experiment's data do not have."""
         known = {}

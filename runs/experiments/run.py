@@ -78,7 +78,9 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
     """
     n_pixels = int(np.prod(dataset.image_shape))
     if capacity is None:
-        afferents = n_pixels + dataset.n_concepts * experiment.parameters.encoding.cells_per_concept
+        encoding = experiment.parameters.encoding
+        n_context = experiment.hidden[0] if encoding.context else 0
+        afferents = n_pixels + n_context + dataset.n_concepts * encoding.cells_per_concept
         most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
         capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))
     return BidirectionalNetwork(
@@ -189,7 +191,8 @@ def _announce(network, dataset, n_trials, path):
     """How large all spikes will be; refused if they do not fit on the disk."""
     layout, timing = network.layout, network.parameters.timing
     cells_per_concept = network.parameters.encoding.cells_per_concept
-    active = dataset.x_train.mean() * layout.layers[0] + cells_per_concept
+    active = dataset.x_train.mean() * network.n_stimulus + cells_per_concept
+    active += TYPICAL_RATE * network.n_context  # they repeat the rates of cells
     per_step = layout.replicas * active + TYPICAL_RATE * layout.n_cells
     n_spikes = n_trials * float(timing.duration * timing.f_max) * per_step
     gigabytes = BYTES_PER_SPIKE * n_spikes / 1e9
@@ -366,14 +369,19 @@ def _frames(network, simulation, recording, experiment, probes):
 
 def _divergences(network, frames):
     """Warnings of the run, or of the one chunk whose frames they are."""
-    parameters = network.parameters
-    return divergences(
-        frames["trials"], frames["counts"], frames["alignment"], frames["weight_distribution"],
-        f_max_hz=float(parameters.timing.f_max),
-        weight_max=parameters.learning.weight_max,
-        loss=parameters.learning.loss,
-        learned=parameters.learning.hidden == "learned",
-    )
+    names = ("trials", "counts", "alignment", "weight_distribution")
+    found = [
+        divergences(
+            *(_of(replica, frames[name]) for name in names),
+            f_max_hz=float(parameters.timing.f_max),
+            weight_max=parameters.learning.weight_max,
+            loss=parameters.learning.loss,
+            learned=parameters.learning.hidden == "learned",
+        )
+        for replica, parameters in enumerate(network.replica_parameters)
+    ]
+    order = ["epoch", "replica", "kind", "where"]
+    return pd.concat(found).sort_values(order, ignore_index=True)
 
 
 def _warning(row, n_replicas):
@@ -384,7 +392,8 @@ def _warning(row, n_replicas):
 def _compact(counts):
     for name in ("population", "pathway"):
         counts[name] = counts[name].astype("category")
-    for name in ("replica", "layer", "n_cells", "spikes", "synapses", "synaptic_events"):
+    # synaptic events of a trial may be more than 32 bits hold
+    for name in ("replica", "layer", "n_cells", "spikes", "synapses"):
         counts[name] = counts[name].astype(np.int32)
     counts["rate_hz"] = counts["rate_hz"].astype(np.float32)
     return counts

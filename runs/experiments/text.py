@@ -54,7 +54,7 @@ def generate(simulation, dataset, seed):
         else:
             symbol = int(common)
         written.append(symbol)
-        weights = read([place[symbol]], len(prompt) + len(written))
+        weights = read([place[symbol]], len(prompt) + len(written) - 1)
     return {
         "prompt": "".join(dataset.symbols[k] for k in prompt),
         "written": "".join(dataset.symbols[k] for k in written),

@@ -91,6 +91,7 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     columns = dict.fromkeys([*_FIRST, *_varied(tasks), *MEASURES, *_LAST])
     with _own(out):
         write_atomically(out / "sweep.yaml", lambda file: file.write(sweep.text.encode()))
+        (out / "logs").mkdir(exist_ok=True)
         results = _Results(out, tasks, list(columns))
         waiting = [task for task in tasks if not results.has(task)]
         if waiting:
@@ -195,9 +196,11 @@ def _own(out):
     """The folder of a sweep, for this process alone."""
     with ExitStack() as held:
         try:
-            if out.exists() and any(out.iterdir()) and not (out / ".lock").exists():
+            files = {file.name for file in out.iterdir()} if out.exists() else set()
+            visible = {name for name in files if not name.startswith(".")}
+            if visible and "sweep.yaml" not in visible:
                 raise InputError(f"{out} holds something else: choose another folder with --out.")
-            (out / "logs").mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(out))
         except OSError as error:
             raise InputError(

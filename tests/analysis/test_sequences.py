@@ -1,12 +1,13 @@
 """Population read-out of a forecast, its errors, and n-gram models."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
+from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy, sections
 
 VALUES = np.array([-1.0, 0.0, 3.0])
 
@@ -53,6 +54,20 @@ def test_errors_are_mean_squares(forecast):
             "mse_seasonal": 0.25 / 3,
         }
     )
+
+
+@pytest.mark.parametrize(
+    "data, shown", [("text", ["text"]), ("series", ["forecast"]), ("digits", []), (None, [])]
+)
+def test_the_data_of_the_run_decide_what_is_shown(tmp_path, forecast, data, shown):
+    """Files of another run in the folder are not taken for its own."""
+    forecast.to_parquet(tmp_path / "forecast.parquet")
+    (tmp_path / "generated.json").write_text(json.dumps({"prompt": "ab", "written": "ac"}))
+    metrics = {"accuracy": 0.9}
+    if data == "text":
+        metrics["trigram_accuracy"] = 0.8
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert [section["name"] for section in sections(tmp_path, data)] == shown
 
 
 def text(train, test):

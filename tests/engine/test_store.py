@@ -49,7 +49,9 @@ def test_nothing_goes_before_the_run_begins(tmp_path, state):
     write(tmp_path, state, chunks=1)
     with ResultsFolder(tmp_path, CONFIG) as folder:
         folder.write_json("metrics", {"accuracy": 1.0})
+        folder.write_json("generated", {"prompt": "a", "written": "b"})
         folder.write_frame("trials", frames(0)["trials"])
+        folder.write_frame("forecast", frames(0)["trials"])
     files = sorted(f for f in tmp_path.rglob("*"))
     with ResultsFolder(tmp_path, CONFIG | {"seed": 1}) as other:
         assert sorted(f for f in tmp_path.rglob("*")) == files

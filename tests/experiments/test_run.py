@@ -246,6 +246,71 @@ def test_all_spikes_are_kept_if_asked_for(small, tmp_path):
     assert pd.read_parquet(tmp_path / "cell_counts.parquet")["trial"].nunique() < 40
 
 
+def test_all_spikes_of_a_text_are_foreseen(tmp_path):
+    """Context cells fire at the typical rate, whatever the mean of the stimuli is."""
+    chosen = experiment("text").changed(hidden=(50,))
+    dataset = run_module.load_data(chosen, 0)
+    network = run_module.build_network(chosen, dataset)
+    note = run_module._announce(network, dataset, 100, tmp_path)
+    n_pixels, n_output = dataset.image_shape[1], network.cells_per_layer[-1]
+    # stimulus, concept, context; F1, the output, and B0, which has a cell for every afferent
+    per_step = dataset.x_train[np.arange(len(dataset.x_train))].mean() * n_pixels
+    per_step += network.parameters.encoding.cells_per_concept + 0.1 * 50
+    per_step += 0.1 * (50 + n_output + 50 + n_pixels + 50)
+    timing = network.parameters.timing
+    expected = 100 * float(timing.duration * timing.f_max) * per_step
+    assert network.layout.n_cells == 50 + n_output + 50 + n_pixels + 50
+    # two digits are said
+    assert float(note.split("about ")[1].split(",")[0]) == pytest.approx(expected, rel=0.06)
+
+
+def test_context_cells_count_in_the_size_of_a_chunk(dataset):
+    capacity = {}
+    for context in (False, True):
+        chosen = experiment("demo").changed(
+            hidden=(3000,), assignments={"encoding.context": context}
+        )
+        capacity[context] = run_module.build_network(chosen, dataset, replicas=100).capacity
+    concepts = 3 * chosen.parameters.encoding.cells_per_concept
+    assert capacity[False] == 1000
+    assert capacity[True] == run_module.MAX_STIMULI // (100 * (9 + 3000 + concepts))
+
+
+def test_synaptic_events_beyond_32_bits_are_kept():
+    counts = pd.DataFrame(
+        {
+            "population": ["F1"], "pathway": "forward", "replica": 0, "layer": 1,
+            "n_cells": 100_000, "spikes": 200_000, "synapses": 10**9,
+            "synaptic_events": 3 * 10**9, "rate_hz": 100.0,
+        }
+    )
+    assert run_module._compact(counts)["synaptic_events"].tolist() == [3 * 10**9]
+
+
+def test_every_replica_is_judged_by_its_own_parameters(dataset):
+    """All are silent and not aligned: only layers that learn can lose their alignment."""
+    varied = {"learning.hidden": ("frozen", "learned", "frozen")}
+    chosen = experiment("demo").changed(hidden=(8,), varied=varied)
+    network = run_module.build_network(chosen, dataset, replicas=3)
+    each = {"trial": [0, 0, 0], "epoch": 1, "replica": [0, 1, 2]}
+    frames = {
+        "trials": pd.DataFrame({**each, "phase": "align"}),
+        "counts": pd.DataFrame(
+            {**each, "population": "F1", "pathway": "forward", "layer": 1, "rate_hz": 0.0}
+        ).drop(columns="epoch"),
+        "alignment": pd.DataFrame(
+            {**each, "layer": 1, "kappa": 0.0, "kappa_shuffled": 0.0}
+        ).drop(columns="epoch"),
+        "weight_distribution": pd.DataFrame(
+            {**each, "projection": "W0", "q10": 0.0, "q90": 0.0}
+        ),
+    }
+    found = run_module._divergences(network, frames)
+    assert list(zip(found["replica"], found["kind"], strict=True)) == [
+        (0, "dead"), (1, "collapsed"), (1, "dead"), (2, "dead")
+    ]
+
+
 def test_all_spikes_are_refused_where_they_do_not_fit(small, tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 1000})
     monkeypatch.setattr(run_module.shutil, "disk_usage", lambda path: usage)

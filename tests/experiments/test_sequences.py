@@ -87,6 +87,27 @@ def test_a_forecast_has_its_report(forecast_run):
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
 
 
+def test_trials_of_a_text_that_is_written_follow_one_another():
+    """The prompt is read in one run, then every symbol in one of its own."""
+    from types import SimpleNamespace
+
+    from bsd.runs.data import load_text
+    from bsd.runs.experiments.text import N_PROMPT, N_WRITTEN, generate
+
+    dataset, tables = load_text(train=500, test=500), []
+
+    def run(table):
+        tables.append(table)
+        spikes = np.arange(dataset.n_concepts)
+        evidence = pd.DataFrame({"trial": table["trial"].iloc[-1], "replica": 0, "spikes": spikes})
+        return SimpleNamespace(evidence=evidence)
+
+    generate(SimpleNamespace(run=run), dataset, seed=0)
+    trials = pd.concat(tables)
+    assert trials["trial"].tolist() == list(range(N_PROMPT + N_WRITTEN))
+    assert trials["carry"].tolist() == [False] + [True] * (N_PROMPT + N_WRITTEN - 1)
+
+
 def test_unknown_data_options_are_refused():
     with pytest.raises(InputError, match="data.horizn.*data.horizon"):
         experiment("forecast").changed(assignments={"data.horizn": 3})

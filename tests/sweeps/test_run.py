@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 
 from bsd.equations import InputError
-from bsd.runs.engine.store import locked
 from bsd.runs.experiments import run as run_module
 from bsd.runs.experiments import run_many
 from bsd.runs.sweeps import run as sweep_module
@@ -148,9 +147,30 @@ def test_folder_of_something_else_is_refused(read, tiny_data, nothing_runs, tmp_
         run_sweep(read(TINY), tmp_path / "other")
 
 
+def test_folder_of_a_run_is_refused(read, tiny_data, nothing_runs, tmp_path):
+    """It has a lock as the folder of a sweep has."""
+    (tmp_path / "run").mkdir()
+    for name in (".lock", "config.yaml", "metrics.json"):
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(InputError, match="holds something else"):
+        run_sweep(read(TINY), tmp_path / "run")
+    assert len(list((tmp_path / "run").iterdir())) == 3
+
+
+def test_folder_of_a_stopped_sweep_is_gone_on_with(read, tiny_data, nothing_runs, tmp_path):
+    """Stopped before it had written anything, or anything but the sweep itself."""
+    for visible in ([], ["sweep.yaml"]):
+        out = tmp_path / f"out{len(visible)}"
+        out.mkdir()
+        for name in (".lock", ".sweep.yaml.12.34", *visible):
+            (out / name).touch()
+        with pytest.raises(AssertionError, match="workers were started"):
+            run_sweep(read(TINY), out)
+        assert (out / "logs").is_dir() and (out / "sweep.yaml").read_text() == TINY
+
+
 def test_second_sweep_in_a_folder_is_refused(read, tiny_data, nothing_runs, tmp_path):
-    (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"):
+    with sweep_module._own(tmp_path / "out"):
         with pytest.raises(InputError, match="is in use"):
             run_sweep(read(TINY), tmp_path / "out")
 
