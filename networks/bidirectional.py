@@ -338,6 +338,15 @@ class BidirectionalNetwork:
         for name in self.extra_values:
             if name not in known:
                 raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
+        for line in self.equations["START_TRIAL"].splitlines():
+            start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
+            if start and f"cells.{start[1]}" not in given and (
+                start[2] or re.search(rf"\b{start[1]}\b", start[3])
+            ):
+                raise InputError(
+                    f"equations['START_TRIAL']: '{line.strip()}' starts from the trial before, "
+                    f"which is lost at chunk borders: give {start[1]} a value of its own."
+                )
         for group in groups:
             for equation in group.equations.values():
                 name = f"{group.name}.{equation.varname}"
