@@ -5,6 +5,8 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import hashlib
+import json
 import math
 import re
 
@@ -230,6 +232,12 @@ class BidirectionalNetwork:
             "receptive_fields": self.receptive_fields,
             "equations": self.equations,
         }
+
+    @property
+    def equations_digest(self):
+        """SHA-256 of the equations; comments, indentation and empty lines do not count."""
+        code = json.dumps(_without_comments(self.equations), sort_keys=True)
+        return hashlib.sha256(code.encode()).hexdigest()
 
     @property
     def _own_values(self):
@@ -1046,6 +1054,16 @@ class BidirectionalNetwork:
         for p in self.layout.afferents:
             keys[p.cells] = stream_keys(seeds[p.replica], f"encoder {p.name}", p.size)
         return {"afferents.key": keys}
+
+
+def _without_comments(text):
+    """Words of each line of an equation string, or of all strings of a dict."""
+    if isinstance(text, dict):
+        return {name: _without_comments(own) for name, own in text.items()}
+    if isinstance(text, list):
+        return text
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return [words for words in lines if words]
 
 
 def _check_alike(parameters):
