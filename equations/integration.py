@@ -20,6 +20,12 @@ from brian2.stateupdaters.exponential_euler import get_conditionally_linear_syst
 
 __all__ = ["StaggeredExponentialEuler", "staggered"]
 
+#: What to do about an equation that is not linear in its own variable.
+CURE = (
+    "give the nonlinear term a variable of its own, for example "
+    "dI_ca/dt = (I_max/(1 + exp(-(v_a - V_half)/k)) - I_ca)/tau_ca."
+)
+
 
 class StaggeredExponentialEuler(StateUpdateMethod):
     """Brian2 state updater: sequential exponential Euler, first order in ``dt``.
@@ -35,7 +41,7 @@ class StaggeredExponentialEuler(StateUpdateMethod):
         try:
             system = get_conditionally_linear_system(equations, variables)
         except ValueError as error:
-            raise UnsupportedEquationsException(str(error)) from None
+            raise UnsupportedEquationsException(f"{error}: {CURE}") from None
         order = list(options["order"] or [])
         if len(set(order)) < len(order) or not set(order) <= set(system):
             raise UnsupportedEquationsException(
@@ -48,9 +54,7 @@ class StaggeredExponentialEuler(StateUpdateMethod):
             if rate == 0:
                 raise UnsupportedEquationsException(f"d{name}/dt does not depend on {name}.")
             if name in {symbol.name for symbol in rate.free_symbols | drive.free_symbols}:
-                raise UnsupportedEquationsException(
-                    f"d{name}/dt is not linear in {name}: use another `method`."
-                )
+                raise UnsupportedEquationsException(f"d{name}/dt is not linear in {name}: {CURE}")
             x, dt = sp.Symbol(name), sp.Symbol("dt")
             code.append(f"_decay_{name} = {sympy_to_str(sp.exp(rate * dt))}")
             if drive == 0:

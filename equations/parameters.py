@@ -137,7 +137,9 @@ class CellParameters(_Checked):
         10 * nS, nS, "g_bs", "coupling conductance, basal dendrite to soma", bounds=(0, 1e6)
     )
     g_apical: Quantity = parameter(
-        0 * nS, nS, "g_as", "coupling conductance, apical dendrite to soma (0: plasticity only)",
+        0 * nS, nS, "g_as",
+        "coupling conductance, apical dendrite to soma (at 0 the potential v_a has an effect only "
+        "with learning.features = voltages)",
         "paper, sec. 3.2", bounds=(0, 1e6),
     )
     E_leak: Quantity = parameter(-70 * mV, mV, "E_L", "resting potential", bounds=(-200, 100))
@@ -224,7 +226,9 @@ class LearningParameters(_Checked):
 
     section = "learning"
     features: str = parameter(
-        "spikes", 1, "-", "what is aligned: somatic and apical spikes, or dendritic voltages",
+        "spikes", 1, "-",
+        "what is aligned: somatic spikes and partner spikes received by the apical dendrite (no "
+        "dendritic spike is modelled), or dendritic voltages",
         "paper, sec. 3.2 (voltages); ours (spikes)", choices=("spikes", "voltages"),
     )
     loss: str = parameter(

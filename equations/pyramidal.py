@@ -1,11 +1,13 @@
 """The pyramidal cell: soma, basal and apical dendrite, as Brian2 equations.
 
-Type-1 (forward) and type-2 (backward) cells have the same equations. The basal dendrite
-drives the soma, the apical dendrite receives the partner pathway and guides plasticity. With
-g_as > 0 the soma also receives g_as (v_a - v_s): depolarising when the partner fires, a leak when
-it is silent; the partner pathway then reaches the soma, so a decision made while the concept is
-shown is no perception. Form of the cell: Urbanczik & Senn (2014), Sacramento et
-al. (2018); role of the compartments: BSD paper, section 3.2.
+Type-1 (forward) and type-2 (backward) cells have the same equations. The basal dendrite drives
+the soma. The apical dendrite counts the partner's spikes (`n_a`), which guide plasticity. Its
+potential `v_a` acts only if g_as > 0 (on the soma) or ``learning.features = 'voltages'`` (on
+plasticity); with the defaults it is computed and recorded, and has no effect. With g_as > 0 the
+soma also receives g_as (v_a - v_s): depolarising when the partner fires, a leak when it is silent;
+the partner pathway then reaches the soma, so a decision made while the concept is shown is no
+perception. Form of the cell: Urbanczik & Senn (2014), Sacramento et al. (2018); role of the
+compartments: BSD paper, section 3.2.
 """
 
 __all__ = [
@@ -84,7 +86,8 @@ RESET = "v_s = V_r"
 
 COUNT_SPIKE = "n_s += 1"
 
-#: What a cell keeps of the trial.
+#: What a cell keeps of the trial. `n_a` are partner spikes received by the apical dendrite (no
+#: dendritic spike is modelled).
 LEARNING_VARIABLES = """
 n_s         : 1    # somatic spikes of the trial
 n_a         : 1    # apical spikes of the trial (the partner's)

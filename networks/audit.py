@@ -34,6 +34,7 @@ from brian2 import NeuronGroup, Synapses
 from bsd.equations import InputError
 from bsd.networks.bidirectional import CONTROL_COLUMNS
 from bsd.networks.describe import runtime_device
+from bsd.networks.equation_errors import explained
 from bsd.networks.signs import signed_variables
 from bsd.networks.statements import SPIKES, read_model, touched_arrays
 
@@ -99,7 +100,7 @@ def audit(network, weights=None):
     Raises
     ------
     InputError
-        If `weights` are those of another network.
+        If `weights` are those of another network, or changed equations do not work.
 
     Notes
     -----
@@ -108,8 +109,12 @@ def audit(network, weights=None):
     projections is searched for variables that it does not declare, and the NumPy version is
     tried out against the plain synapses; code for other targets is not read.
     """
-    with runtime_device():
+    with runtime_device(), explained(network):
         objects = network.create()
+        for group in objects:
+            if isinstance(group, NeuronGroup):
+                group.equations.check_units(group, run_namespace={})
+                group.state_updater.update_abstract_code(run_namespace={})
         _set_values(network, objects, weights)
         table = _Auditor(network, objects, weights is not None).table()
         del objects

@@ -5,6 +5,8 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import hashlib
+import json
 import math
 import re
 
@@ -232,6 +234,12 @@ class BidirectionalNetwork:
         }
 
     @property
+    def equations_digest(self):
+        """SHA-256 of the equations; comments, indentation and empty lines do not count."""
+        code = json.dumps(_without_comments(self.equations), sort_keys=True)
+        return hashlib.sha256(code.encode()).hexdigest()
+
+    @property
     def _own_values(self):
         """Constants, shared by all cells of a replica, that differ between the replicas."""
         each = [self._shared_values(p) for p in self.replica_parameters]
@@ -338,6 +346,15 @@ class BidirectionalNetwork:
         for name in self.extra_values:
             if name not in known:
                 raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
+        for line in self.equations["START_TRIAL"].splitlines():
+            start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
+            if start and f"cells.{start[1]}" not in given and (
+                start[2] or re.search(rf"\b{start[1]}\b", start[3])
+            ):
+                raise InputError(
+                    f"equations['START_TRIAL']: '{line.strip()}' starts from the trial before, "
+                    f"which is lost at chunk borders: give {start[1]} a value of its own."
+                )
         for group in groups:
             for equation in group.equations.values():
                 name = f"{group.name}.{equation.varname}"
@@ -1037,6 +1054,16 @@ class BidirectionalNetwork:
         for p in self.layout.afferents:
             keys[p.cells] = stream_keys(seeds[p.replica], f"encoder {p.name}", p.size)
         return {"afferents.key": keys}
+
+
+def _without_comments(text):
+    """Words of each line of an equation string, or of all strings of a dict."""
+    if isinstance(text, dict):
+        return {name: _without_comments(own) for name, own in text.items()}
+    if isinstance(text, list):
+        return text
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return [words for words in lines if words]
 
 
 def _check_alike(parameters):

@@ -7,7 +7,7 @@ import numpy as np
 from brian2 import prefs
 from brian2.devices.device import reset_device
 
-from bsd.runs.engine.equation_errors import explained
+from bsd.networks.equation_errors import explained
 from bsd.runs.engine.standalone import trim
 from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
 

@@ -21,7 +21,7 @@ from platformdirs import user_cache_dir
 import bsd.equations
 import bsd.networks
 from bsd.equations.errors import InputError
-from bsd.runs.engine.equation_errors import explained
+from bsd.networks.equation_errors import explained
 from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
 
 __all__ = [

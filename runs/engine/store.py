@@ -115,7 +115,7 @@ class ResultsFolder:
                 file.unlink(missing_ok=True)
             for folder in ("parts", "experiments", "figures"):  # made from the earlier network
                 shutil.rmtree(self.path / folder, ignore_errors=True)
-        write_atomically(self.path / "config.yaml", lambda file: _dump_yaml(self.config, file))
+            write_atomically(self.path / "config.yaml", lambda file: _dump_yaml(self.config, file))
         self.parts.mkdir(exist_ok=True)
 
     def _check_same(self):
@@ -125,6 +125,7 @@ class ResultsFolder:
         except (OSError, ValueError, TypeError, yaml.YAMLError):
             raise InputError(f"{file} is damaged: start anew without --resume.") from None
         now = yaml.safe_load(yaml.safe_dump(self.config))
+        before.setdefault("equations", now.get("equations"))  # older versions did not say
         for key in sorted({*before, *now}, key=str):
             if before.get(key) != now.get(key):
                 raise InputError(

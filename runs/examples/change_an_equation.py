@@ -19,6 +19,7 @@ TRIALS = 1000
 
 # The soma gets one more current, w_ad, which decays with a time constant of its own.
 soma = pyramidal.COMPARTMENTS.replace("/ C_m : volt", "/ C_m - w_ad/C_m : volt")
+assert "w_ad" in soma  # a text that is not found is not replaced
 equations = {
     "COMPARTMENTS": soma + "dw_ad/dt = -w_ad/tau_w : amp",
     "CELL_PARAMETERS": pyramidal.CELL_PARAMETERS

@@ -333,6 +333,7 @@ def configuration(experiment, network, seeds, fold, device):
         "device": device,
         "precision": network.precision,
         "projection": network.projection,
+        "equations": network.equations_digest,
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()} | own,
     }
 

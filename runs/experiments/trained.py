@@ -59,7 +59,7 @@ class TrainedNetwork:
         parameters : ModelParameters, optional
             Others than those of the run, for example with ``cell.g_apical`` changed.
         values : dict of str to array, optional
-            Constants of single cells, see `BidirectionalNetwork`.
+            Constants of single cells, see `BidirectionalNetwork`; besides those of `network`.
         capacity : int, optional
             Trials of a chunk.
         seed : int, optional
@@ -72,7 +72,8 @@ class TrainedNetwork:
             network = BidirectionalNetwork(
                 [*network.cells_per_layer[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
-                values=values,
+                equations=network.changed_equations,
+                values={**network.extra_values, **(values or {})},
                 projection=network.projection,
                 precision=network.precision,
                 capacity=network.capacity if capacity is None else capacity,
@@ -100,7 +101,8 @@ def open_run(folder, replica=None):
     Raises
     ------
     InputError
-        If it is no results folder of a finished run, or its files do not fit together.
+        If it is no results folder of a finished run, its files do not fit together, or it was made
+        with other equations.
     """
     with _damage_as_input_error(Path(folder)):
         return _open(Path(folder), replica)
@@ -119,6 +121,11 @@ def _open(folder, replica):
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
+    if config.get("equations", network.equations_digest) != network.equations_digest:
+        raise InputError(
+            f"{folder} was made with other equations than those of this package: check out the "
+            "version that its provenance.json names, or run it again."
+        )
     if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "

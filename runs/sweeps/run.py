@@ -31,6 +31,9 @@ LOST = (
     "command."
 )
 
+#: What of a configuration makes no other run; the equations are part of the structure.
+_NOT_IN_KEY = ("name", "description", "equations")
+
 #: Columns of the results besides what is varied and what was measured.
 _FIRST = ("point", "label", "factor", "reference", "seed", "fold", "key")
 _LAST = ("status", "error")
@@ -126,7 +129,7 @@ def _tasks(sweep):
         for seed in sweep.seeds:
             for fold in range(point.experiment.folds):
                 config = configuration(point.experiment, network, [seed], fold, sweep.device)
-                made_from = {k: v for k, v in config.items() if k not in ("name", "description")}
+                made_from = {k: v for k, v in config.items() if k not in _NOT_IN_KEY}
                 row = {
                     "point": number,
                     "label": point.label,

@@ -84,6 +84,16 @@ WRONG = {
         {},
         r"dI_w/dt has no start.*'I_w = \.\.\.' to equations\['START_TRIAL'\]",
     ),
+    "kept from the trial before": (
+        {"START_TRIAL": ORIGINAL["START_TRIAL"] + "I_w = I_w  # carried on\n"},
+        {},
+        r"START_TRIAL.*'I_w = I_w.*lost at chunk borders: give I_w a value of its own",
+    ),
+    "part of the trial before": (
+        {"START_TRIAL": ORIGINAL["START_TRIAL"] + "I_w = 0*amp\nn_s *= 0.5\n"},
+        {},
+        r"'n_s \*= 0.5'.*lost at chunk borders",
+    ),
     "undefined name": (
         {"RESET": "v_s = V_r\nI_w += b_w*boost"}, {}, r"\(COMPARTMENTS, RESET.*not work.*boost"
     ),

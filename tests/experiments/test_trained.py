@@ -1,9 +1,14 @@
 """Opening results folders: the network with the weights that it learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import yaml
+from brian2 import mV
 
-from bsd.equations import InputError
+from bsd.equations import InputError, pyramidal
+from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments import experiment, open_cohort, open_run, run_experiment
 from bsd.runs.experiments import run as run_module
@@ -50,6 +55,44 @@ def test_replica_of_a_cohort_is_opened_with_its_own_parameters(small, tmp_path):
     assert [one.seed for one in open_cohort(tmp_path)] == [4, 6]
     assert [one.replica for one in open_cohort(tmp_path)] == [0, 1]
     assert not np.array_equal(first.weights["W0"], second.weights["W0"])
+
+
+def test_folders_made_with_other_equations_are_refused(small, tmp_path, monkeypatch):
+    run_experiment(small, tmp_path, device="runtime")
+    for reset in (f"{pyramidal.RESET}  # a comment is no other equation", f"\n{pyramidal.RESET}\n"):
+        monkeypatch.setattr(pyramidal, "RESET", reset)
+        open_run(tmp_path)
+    monkeypatch.setattr(pyramidal, "RESET", "v_s -= theta - V_r")
+    with pytest.raises(InputError, match="other equations.*provenance.json names, or run it again"):
+        open_run(tmp_path)
+    with pytest.raises(InputError, match="was started with another equations"):
+        run_experiment(small, tmp_path, device="runtime", resume=True)
+    file = tmp_path / "config.yaml"
+    older = yaml.safe_load(file.read_text())
+    assert len(older.pop("equations")) == 64
+    file.write_text(yaml.safe_dump(older))
+    open_run(tmp_path)
+    run_experiment(small, tmp_path, device="runtime", resume=True)
+    assert yaml.safe_load(file.read_text()) == older
+
+
+def test_own_equations_and_values_stay_in_other_simulations(small, tmp_path):
+    run_experiment(small, tmp_path, device="runtime")
+    opened = open_run(tmp_path)
+    own = BidirectionalNetwork(
+        [9, 8, 7, 3],
+        small.parameters,
+        equations={
+            "RESET": "v_s = V_r - dip",
+            "CELL_PARAMETERS": f"{pyramidal.CELL_PARAMETERS}dip : volt (shared, constant)\n",
+        },
+        values={"cells.dip": 3 * mV},
+    )
+    blocked = {"cells.apical": np.zeros(own.layout.n_cells)}
+    changed = replace(opened, network=own).simulation("runtime", values=blocked, capacity=5)
+    assert changed.network.capacity == 5 and changed.network.equations == own.equations
+    assert changed.network.values()["cells.dip"] == 0.003
+    assert not changed.network.values()["cells.apical"].any()
 
 
 def test_other_folders_are_refused(small, tmp_path):

@@ -141,6 +141,26 @@ def test_weights_of_another_network_are_refused(small_network):
         audit(small_network(), {"W0": np.zeros((2, 2))})
 
 
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ("dx/dt = -x**2/tau_b : 1\n", "COMPARTMENTS.*do not work.*give the nonlinear term"),
+        ("dx/dt = -x/tau_b : volt/metre/second/kelvin/amp/\n", "COMPARTMENTS.*do not work"),
+        ("dx/dt = -x/tau_b + v_b/tau_b : 1\n", "COMPARTMENTS.*do not work.*units"),
+    ],
+    ids=["not linear", "syntax", "units"],
+)
+def test_equations_that_cannot_run_are_refused(small_network, change, says):
+    network = small_network(
+        equations={
+            "COMPARTMENTS": pyramidal.COMPARTMENTS + change,
+            "START_TRIAL": pyramidal.START_TRIAL + "x = 0",
+        }
+    )
+    with pytest.raises(InputError, match=says):
+        audit(network)
+
+
 # ---------------------------------------------------------------------- planted violations
 
 
