@@ -60,7 +60,7 @@ def hashed(network, files, **parts):
     str
     """
     here = Path(__file__).parent
-    files = [*files, "standalone.py", "variables.py"]
+    files = [*files, "sources.py", "standalone.py", "variables.py"]
     sources = {name: (here / name).read_text() for name in files}
     for package in (bsd.equations, bsd.networks):
         for file in sorted(Path(package.__path__[0]).glob("*.py")):

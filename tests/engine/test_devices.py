@@ -87,7 +87,7 @@ def test_compiled_equals_numpy(network, dataset, table):
             getattr(on_numpy, name), getattr(compiled, name), check_exact=False, rtol=0, atol=1e-9
         )
     pd.testing.assert_frame_equal(on_numpy.traces, compiled.traces, rtol=1e-9, atol=0)
-    assert on_numpy.traces.empty or (on_numpy.traces["value"] > 0).mean() > 0.5
+    assert on_numpy.traces.empty or (on_numpy.traces["value"] > 0).mean() > 0.1
     assert_same_state(a.state, b.state, 1e-9)
     start = network.initial_state(2)
     for name in ("afferent_basal.w", "cortical_basal.w", "memory_pattern.mu"):
@@ -174,6 +174,7 @@ def test_compiled_networks_take_new_values_without_compiling(network, dataset, t
         precision=network.precision,
         equations=network.changed_equations,
         values={name: value / 2 for name, value in network.extra_values.items()},
+        probe_variables=network.probe_variables,
     )
     compiled = Simulation(changed, dataset, "cpp", seed=2)
     assert compiled.simulator.build_s == 0
