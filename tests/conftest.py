@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-
 #: Files with the longest tests, longest first: they start first, and short ones fill the end.
 LONGEST = (
     "cli/test_interrupt.py",
