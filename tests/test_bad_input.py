@@ -370,7 +370,7 @@ def test_npz_files(tmp_path, monkeypatch, nothing_executed, data):
         array = arrays[name].astype(data.draw(DTYPES))
         scale = data.draw(st.sampled_from([1, 0, -1, 256]))
         with np.errstate(all="ignore"):
-            array = array * scale if array.dtype.kind in "iufO" else array
+            array = array * np.array(scale) if array.dtype.kind in "iuf" else array
         arrays[name] = data.draw(
             st.sampled_from([array, array[None], array[:-1], array[:0], array.ravel()])
         )
