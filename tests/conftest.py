@@ -41,6 +41,19 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def statements_without_cache():
+    """Brian2 caches statements under keys that take longer to make than the statements."""
+    from brian2.codegen import translation
+    from brian2.codegen.generators import base
+
+    make_statements = translation.make_statements.__wrapped__
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (base, translation):
+            patch.setattr(module, "make_statements", make_statements)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def compiled_networks(tmp_path_factory):
     """Folder of the networks that this run compiles, one for all tests."""
     before = os.environ.get("BSD_CACHE")
