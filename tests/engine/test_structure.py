@@ -95,6 +95,7 @@ def test_length_of_the_refractory_period_is_not_structural(small_network):
         {"precision": "float32"},
         {"replicas": 2},
         {"equations": {"THRESHOLD": "v_s >= theta"}},
+        {"probe_variables": ["u"]},
         {"base": "biophysical"},
     ],
     ids=lambda options: next(iter(options)),
