@@ -682,6 +682,37 @@ def plot_accuracy_curves(accuracy, ax=None):
     return ax
 
 
+@styled
+def plot_errors(errors, ax=None):
+    """Errors of several methods: a bar for the mean, a dot for each seed.
+
+    Parameters
+    ----------
+    errors : pandas.DataFrame
+        ``method, seed, measure, error``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(errors, ["method", "seed", "measure", "error"], "errors")
+    mean = errors.groupby("method", sort=False)["error"].mean()
+    ax = new_axes(ax, 0.9 + 0.35 * len(mean))
+    bars = ax.barh(mean.index, mean, height=0.6, color=PATHWAY_COLORS["forward"], alpha=0.35)
+    ax.bar_label(bars, fmt="%.4f", padding=8)
+    ax.plot(errors["error"], errors["method"], "o", color="#111111", ms=3)
+    ax.invert_yaxis()
+    ax.margins(x=0.15)
+    ax.set(xlabel=errors["measure"].iloc[0])
+    return ax
+
+
 _DISTURBANCES = {
     "noise": "SD of noise on each pixel",
     "occlusion": "share of dark pixels",

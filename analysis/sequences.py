@@ -7,7 +7,7 @@ import pandas as pd
 
 from bsd.analysis.frames import require_columns
 
-__all__ = ["forecast_errors", "forecast_frame", "ngram_accuracy", "sections"]
+__all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sections"]
 
 #: Simple forecasts that stand beside the network's.
 SIMPLE = ("mean", "persistence", "seasonal")

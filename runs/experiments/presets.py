@@ -183,7 +183,7 @@ _SERIES = _parameters(
     learning__eta="0.02",
     learning__eta_feedback="0.02",
     learning__eta_top="0.03",
-    learning__decay="0.4",
+    learning__decay="1",
     learning__init_gain="3",
 )
 _TEXT = _parameters(
@@ -194,6 +194,7 @@ _TEXT = _parameters(
     learning__eta="0.05",
     learning__eta_feedback="0.05",
     learning__eta_top="0.03",
+    learning__decay="1",
     learning__init_gain="6",
 )
 

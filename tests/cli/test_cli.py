@@ -444,20 +444,6 @@ def test_benchmarks_on_images_refuse_sequences(refused, out, benchmark, name):
     assert not out.exists()
 
 
-def test_every_benchmark_on_a_sequence_has_its_own_folder(bsd, monkeypatch, tmp_path):
-    from bsd.runs import bench
-    from bsd.runs.cli import bench as commands
-
-    rows = pd.DataFrame({"method": ["BSD"], "measure": "error", "error": 0.5})
-    monkeypatch.setattr(bench.sequences, "measure_sequence", lambda *_, **__: rows)
-    monkeypatch.setattr(commands, "_torch_python", lambda: None)
-    monkeypatch.chdir(tmp_path)
-    for name in ("text", "forecast"):
-        code, _, err = bsd("bench", "sequence", name)
-        assert code == 0, err
-        assert (tmp_path / "results" / f"bench-sequence-{name}" / "sequence.csv").is_file()
-
-
 def test_bad_options_of_experiments(refused, finished):
     folder, _, _ = finished
     refused("recall", folder, "--seed", "-1", says="not negative")
