@@ -79,7 +79,7 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
     n_pixels = int(np.prod(dataset.image_shape))
     if capacity is None:
         encoding = experiment.parameters.encoding
-        n_context = experiment.hidden[0] if encoding.context else 0
+        n_context = experiment.hidden[0] * encoding.context
         afferents = n_pixels + n_context + dataset.n_concepts * encoding.cells_per_concept
         most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
         capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))

@@ -6,7 +6,7 @@ import pandas as pd
 __all__ = ["generate"]
 
 #: Symbols of the test text that are read first, and symbols that are written.
-N_PROMPT, N_WRITTEN = 40, 200
+N_PROMPT, N_WRITTEN = 40, 120
 
 #: Exponent with which the output's evidence becomes the probability of a symbol.
 SHARPNESS = 2

@@ -430,7 +430,7 @@ def test_experiments_on_images_refuse_sequences(refused, monkeypatch, command, d
 
     from bsd.runs import experiments
 
-    run = SimpleNamespace(config={"data": data})
+    run = SimpleNamespace(config={"data": data}, folder=tmp_path)
     monkeypatch.setattr(experiments, "open_run", lambda *_: run)
     refused(command, tmp_path, says=f"sequence ({data}), this experiment needs images")
 
