@@ -28,6 +28,18 @@ def test_context_decides_where_the_present_symbol_does_not(text_run):
     assert metrics["accuracy"] > 0.95
 
 
+def test_the_network_recalls_what_comes_before(text_run):
+    metrics, folder = text_run
+    context = json.loads((folder / "generated.json").read_text())["context"]
+    before = {row["symbol"]: row for row in context}
+    assert set(before) == set("abc") and context[0]["symbol"] == "a"
+    assert before["b"]["text"] == before["c"]["text"] == "a"
+    assert set(before["a"]["text"]) == set("bc")
+    for symbol, row in before.items():
+        assert row["recalled"][0] in row["text"], symbol
+    assert metrics["recall_correlation"] > 0.5
+
+
 def test_the_network_writes_what_it_read(text_run):
     _, folder = text_run
     generated = json.loads((folder / "generated.json").read_text())
