@@ -113,6 +113,8 @@ def test_the_figure_shows_means_and_seeds():
     ax = plot_errors(errors(streaming=0.4, bp=0.5), ax=FittedFigure().subplots())
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.4, 0.5, 1.0, 0.8])
     assert sorted(ax.lines[0].get_xdata()) == pytest.approx([0.39, 0.41, 0.49, 0.51, 0.8, 1.0])
+    assert [tick.get_text() for tick in ax.get_yticklabels()][0] == "streaming   0.4000"
+    assert ax.get_xlim()[1] == pytest.approx(1.15 * 0.8) and "cut" in ax.get_xlabel()
 
 
 @pytest.fixture
