@@ -682,6 +682,42 @@ def plot_accuracy_curves(accuracy, ax=None):
     return ax
 
 
+@styled
+def plot_errors(errors, ax=None):
+    """Errors of several methods: a bar for the mean, a dot for each seed.
+
+    The axis ends a little beyond what learns, methods with several seeds, and the best of the
+    others; longer bars are cut.
+
+    Parameters
+    ----------
+    errors : pandas.DataFrame
+        ``method, seed, measure, error``.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(errors, ["method", "seed", "measure", "error"], "errors")
+    by_method = errors.groupby("method", sort=False)["error"]
+    mean, several = by_method.mean(), by_method.size() > 1
+    ax = new_axes(ax, 0.9 + 0.35 * len(mean))
+    labels = {method: f"{method}   {error:.4f}" for method, error in mean.items()}
+    ax.barh(labels.values(), mean, height=0.6, color=PATHWAY_COLORS["forward"], alpha=0.35)
+    ax.plot(errors["error"], errors["method"].map(labels), "o", color="#111111", ms=3)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.15 * np.nanmax([mean[several].max(), mean[~several].min()]))
+    cut = " (longer bars are cut)" if mean.max() > ax.get_xlim()[1] else ""
+    ax.set(xlabel=errors["measure"].iloc[0] + cut)
+    return ax
+
+
 _DISTURBANCES = {
     "noise": "SD of noise on each pixel",
     "occlusion": "share of dark pixels",

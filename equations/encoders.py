@@ -10,7 +10,8 @@ the own percept drives recall.
 
 A context cell (Elman 1990) is an afferent that repeats, throughout a trial, the rate at which one
 cell of the first hidden layer fired in the trial before: it counts that cell's spikes and holds
-them. To the hidden layer it is an afferent like any other.
+them. To the hidden layer it is an afferent like any other. Further context cells hold the spikes
+of context cells in the same way, and so repeat a trial longer ago.
 """
 
 __all__ = [
@@ -69,7 +70,7 @@ AFFERENT_FEATURE = "r_learn = int(learn > 0)*n_s*count_unit"
 
 RELAY = "relayed_post += gate_post"
 
-#: From a cell of the first hidden layer to its context cell.
+#: From a cell of the first hidden layer to its context cell, and from there to the next.
 HOLD_CONTEXT = "held_post += 1"
 
 #: `drive` and `control` are the chunk's trial table as timed arrays; the columns of `control`

@@ -206,9 +206,10 @@ class EncodingParameters(_Checked):
         "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
         bounds=(0, 10_000),
     )
-    context: bool = parameter(
-        False, 1, "-", "context cells repeat the first hidden layer's rates of the trial before",
-        "Elman 1990 (simple recurrent network)",
+    context: int = parameter(
+        0, 1, "n_x", "trials whose rates of the first hidden layer context cells repeat: 1 for the "
+        "trial before, 2 for the two before, each with cells of its own (0: no context cells)",
+        "Elman 1990 (simple recurrent network), 1 there", bounds=(0, 100),
     )
     concept_code: str = parameter(
         "blocks", 1, "-", "cells of its own for each concept, or Gaussian tuning curves over the "

@@ -110,8 +110,8 @@ class BidirectionalNetwork:
     layers : sequence of int
         Cells of the stimulus, of each hidden layer, and number of concepts, for example
         ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
-        concept. With ``encoding.context`` the network is recurrent: a context cell for each
-        cell of the first hidden layer is added to the stimulus, and a type-2 cell that recalls it.
+        concept. With ``encoding.context`` the network is recurrent: so many context cells for each
+        cell of the first hidden layer are added to the stimulus, and type-2 cells that recall them.
     parameters : ModelParameters or sequence of ModelParameters
         `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy; or one for each replica, alike in
         what shapes the code (`STRUCTURAL`).
@@ -184,7 +184,7 @@ class BidirectionalNetwork:
                 "pixels (0: no receptive fields)."
             )
         self.n_stimulus, self.n_concepts = layers[0], layers[-1]
-        self.n_context = layers[1] if parameters.encoding.context else 0
+        self.n_context = layers[1] * parameters.encoding.context
         if field and self.n_context:
             raise InputError(
                 f"encoding.receptive_field = {field}: context cells have no place in the stimulus, "
@@ -231,7 +231,7 @@ class BidirectionalNetwork:
             "duration_ms": float(p.timing.duration) * 1e3,
             "refractory": float(p.cell.refractory) > 0,
             "encoding": p.encoding.kind,
-            "context": self.n_context > 0,
+            "context": p.encoding.context,
             "features": p.learning.features,
             "infonce": p.learning.loss == "infonce",  # MSE differs from ReCo in values only
             "memory_slots": p.learning.memory_slots,
@@ -336,7 +336,7 @@ class BidirectionalNetwork:
             Attributes `afferents`, `cells`, `normaliser`, `memory` (NeuronGroups);
             `afferent_basal`, `cortical_basal`, `afferent_apical`, `cortical_apical`, `relay`,
             `pooling`, `memory_pattern`, `memory_pooling` (Synapses), with context cells
-            `context`; monitors; `trial_cells`,
+            `context` and, of more than one trial, `context_chain`; monitors; `trial_cells`,
             `trial_afferents`, `trial_cosine` (TrialRecords); `drive` and `control` (TimedArrays);
             `dense` (DenseProjection by Synapses name).
         """
@@ -717,36 +717,40 @@ class BidirectionalNetwork:
             self._create_context(objects)
 
     def _create_context(self, objects):
-        context = objects.add(
-            Synapses(
-                objects.cells, objects.afferents, on_pre=self.equations["HOLD_CONTEXT"],
-                name="context",
+        hidden, *held = self.context_cells()
+        before = hidden, *held[:-1]
+        kinds = [("context", objects.cells, before[:1], held[:1])]
+        if len(held) > 1:
+            kinds.append(("context_chain", objects.afferents, before[1:], held[1:]))
+        for number, (name, source, i, j) in enumerate(kinds):
+            context = objects.add(
+                Synapses(
+                    source, objects.afferents, on_pre=self.equations["HOLD_CONTEXT"], name=name
+                )
             )
-        )
-        hidden, held = zip(*self.context_pairs(), strict=True)
-        context.connect(i=np.concatenate(hidden), j=np.concatenate(held))
-        context.pre.when = "synapses"
-        context.pre.order = 3
+            context.connect(i=np.concatenate(i), j=np.concatenate(j))
+            context.pre.when = "synapses"
+            context.pre.order = 3 + number
 
-    def context_pairs(self):
-        """Cells of the first hidden layer and their context cells, of each replica.
+    def context_cells(self):
+        """Cells of the first hidden layer, and the context cells of each trial before.
 
         Returns
         -------
-        list of (ndarray of int, ndarray of int)
-            Numbers in the groups `cells` and `afferents`.
+        list of ndarray of int
+            Numbers in the group `cells`, then, once for each trial that is held, in the group
+            `afferents`; replicas one after the other.
         """
-        pairs = []
-        for replica in range(self.layout.replicas):
-            hidden = self.layout.population("F1", replica)
-            stimulus = self.layout.population("S", replica)
-            pairs.append(
-                (
-                    np.arange(hidden.start, hidden.stop),
-                    np.arange(stimulus.start + self.n_stimulus, stimulus.stop),
-                )
+        layout = self.layout
+        hidden = [layout.population("F1", r) for r in range(layout.replicas)]
+        stimuli = [layout.population("S", r) for r in range(layout.replicas)]
+        found = [np.concatenate([np.arange(p.start, p.stop) for p in hidden])]
+        for back in range(self.parameters.encoding.context):
+            start = self.n_stimulus + back * hidden[0].size
+            found.append(
+                np.concatenate([p.start + start + np.arange(hidden[0].size) for p in stimuli])
             )
-        return pairs
+        return found
 
     def _create_learning(self, objects):
         eqs, layout, at_tick = self.equations, self.layout, {"dt": self.parameters.timing.duration}

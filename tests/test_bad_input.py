@@ -7,6 +7,7 @@ of the kind in `test_literals`, `data/test_files`, `data/test_datasets`, `engine
 
 import gzip
 import json
+import lzma
 import os
 import pickle
 import shutil
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError
-from bsd.runs.data import load
+from bsd.runs.data import load, load_series, load_text
 from bsd.runs.data.files import IDX_FILES
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.store import ResultsFolder
@@ -32,7 +33,8 @@ from bsd.runs.trials import COLUMNS, SOURCES, check_table, trial_arrays
 #: Generated cases of each kind.
 N = {
     "parameters": 500, "experiments": 150, "tables": 300, "weights": 300, "checkpoints": 150,
-    "folders": 150, "idx": 150, "npz": 150, "sweeps": 150, "assignments": 300,
+    "folders": 150, "idx": 150, "npz": 150, "sweeps": 150, "assignments": 300, "series": 300,
+    "texts": 300,
 }
 N_CASES = sum(N.values())
 
@@ -393,3 +395,133 @@ def test_folder_is_left_as_it_was(trained, tmp_path):
     """The copies that these tests change and mend are whole."""
     shutil.copytree(trained[0], tmp_path / "copy")
     assert open_run(tmp_path / "copy").weights.keys() == trained[1].keys()
+
+
+# ------------------------------------------------------------------ series and texts
+
+N_ROWS = 500
+
+FIELDS = st.one_of(
+    st.floats().map(repr), st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["", " ", "nan", "NA", "inf", "1e400", "1e308", "-1e308", "1,5", "1;5", "0x1f",
+                     "1_0", "True", "x", '"', "\x00", "1\x002", "\u0661", "2021-13-01", "#"]),
+    st.text(max_size=4),
+)
+
+
+@st.composite
+def tables(draw):
+    """Bytes of a CSV file with a series in it and a few things wrong, and the series."""
+    series = 5 + np.sin(np.arange(N_ROWS) / 7) + 0.1 * np.cos(np.arange(N_ROWS))
+    rows = [["when", "load", "other"]]
+    days = pd.date_range("2021-01-01", periods=N_ROWS, freq="h").strftime("%Y-%m-%d %H:%M")
+    rows += [[days[k], repr(float(series[k])), str(k)] for k in range(N_ROWS)]
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, N_ROWS))
+        wrong = ["field", "short", "long", "drop", "repeat", "swap", "all long"]
+        match draw(st.sampled_from(wrong)):
+            case "field":
+                rows[at][draw(st.integers(0, len(rows[at]) - 1))] = draw(FIELDS)
+            case "short":
+                rows[at] = rows[at][: draw(st.integers(0, 2))]
+            case "long":
+                rows[at] = [*rows[at], draw(FIELDS)]
+            case "drop":
+                del rows[at]
+            case "repeat":
+                rows.insert(at, list(rows[at]))
+            case "swap":
+                rows[at], rows[-1] = rows[-1], rows[at]
+            case "all long":
+                rows = [rows[0], *([*row, "7"] for row in rows[1:])]
+        if len(rows) < N_ROWS:
+            break
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    between = draw(st.sampled_from([",", ",", ",", ", ", ";", "\t"]))
+    text = end.join(between.join(row) for row in rows) + draw(st.sampled_from(["", end]))
+    coding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le"]))
+    raw = text.encode(coding, "surrogatepass")
+    if draw(st.integers(0, 9)) == 0:
+        raw = raw[: draw(st.integers(0, len(raw)))] + draw(st.binary(max_size=20))
+    return raw
+
+
+@settings(max_examples=N["series"], **_ANY)
+@given(tables(), st.sampled_from([None, "load", "other", "when", "wind", 3, ["load"]]))
+def test_series(tmp_path_factory, raw, column):
+    """What is read is what a plain reader finds in the file: same values, in order."""
+    path = tmp_path_factory.getbasetemp() / "generated.csv"
+    path.write_bytes(raw)
+    was, data = refused(load_series, path, column)
+    if was:
+        return
+    for x in (data.x_train, data.x_test):
+        assert np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1
+    assert np.isfinite(data.values).all() and np.isfinite(data.targets.to_numpy()).all()
+    lines = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    names, *rows = [[f.strip(' "') for f in line.split(",")] for line in lines if line.strip()]
+    chosen = names.index(column or data.source.split("'")[1])
+    assert {len(row) for row in rows} <= {len(names), len(names) - 1}
+    values = np.array([float(row[chosen]) for row in rows])
+    first = values[: int(0.6 * len(values))]
+    z = (values - first.mean()) / first.std()
+    assert np.allclose(data.targets["actual"], z[data.targets["element"] + 1], rtol=1e-6)
+
+
+TEXTS = st.one_of(
+    st.binary(min_size=1, max_size=30), st.text(min_size=1, max_size=30).map(str.encode),
+    st.sampled_from(["a", "ab", "ab\r\n", "\ufeffab", "ab\0", "\u00e4", "\n"]).map(str.encode),
+    st.sampled_from(["utf-16", "utf-16-le", "utf-32", "latin-1"]).map("\u00e4bc d".encode),
+)
+
+
+@settings(max_examples=N["texts"], **_ANY)
+@given(TEXTS, st.integers(1, 1500), st.booleans(), st.sampled_from([None, 150, 5, True, "x"]))
+def test_texts(tmp_path_factory, piece, times, compressed, train):
+    """What is read is the text of the file, lines ended by one character."""
+    path = tmp_path_factory.getbasetemp() / ("generated.xz" if compressed else "generated.txt")
+    raw = piece * times
+    path.write_bytes(lzma.compress(raw, preset=0) if compressed else raw)
+    was, data = refused(load_text, path, train)
+    if was:
+        return
+    text = raw.decode().removeprefix("\ufeff")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    shown = "".join(data.symbols[k] for k in data.x_train.which)
+    assert shown == text[: len(shown)] and 2 <= data.n_concepts == len(set(text))
+    assert "".join(data.symbols[k] for k in data.y_test) in text
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("load\n" + "1,2\n2,3\n" * 300, "that many values"),
+        ("a,b\n" + "1,2,3\n2,3,4\n" * 300, "that many values"),
+        ("1,2\n" + "1,2\n2,3\n" * 300, "line of names"),
+        ("load\n" + "1e200\n-1e200\n" * 300, "another unit"),
+        ("a;b\n" + "1,5;2\n1,6;3\n" * 300, "that many values"),
+    ],
+)
+def test_series_that_would_be_read_wrongly(tmp_path, content, says):
+    (tmp_path / "series.csv").write_text(content)
+    with pytest.raises(InputError, match=says):
+        load_series(tmp_path / "series.csv")
+
+
+@pytest.mark.parametrize("change", ["descending", "gap", "repeat"])
+def test_dates_out_of_order_are_refused(tmp_path, change):
+    frame = pd.DataFrame({"when": pd.date_range("2021-01-01", periods=600, freq="h"),
+                          "load": np.sin(np.arange(600))})
+    frame = {"descending": frame[::-1], "gap": frame.drop(index=100),
+             "repeat": pd.concat([frame[:100], frame[99:]])}[change]
+    frame.to_csv(tmp_path / "series.csv", index=False)
+    with pytest.raises(InputError, match="sort the rows"):
+        load_series(tmp_path / "series.csv")
+
+
+@pytest.mark.parametrize("freq", ["MS", "B", "D"])
+def test_months_and_working_days_are_no_gaps(tmp_path, freq):
+    frame = pd.DataFrame({"when": pd.date_range("1900-01-01", periods=600, freq=freq),
+                          "load": np.sin(np.arange(600))})
+    frame.to_csv(tmp_path / "series.csv", index=False)
+    assert len(load_series(tmp_path / "series.csv").x_train) > 300

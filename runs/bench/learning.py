@@ -1,6 +1,7 @@
 """How well the streaming rule learns, beside other rules on the same network and data."""
 
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -22,6 +23,7 @@ __all__ = [
     "BASELINES",
     "GRID",
     "OWN",
+    "collect",
     "comparison",
     "finished_rows",
     "measure_learning",
@@ -43,7 +45,8 @@ TARGET = 0.95
 
 
 def comparison(experiment, n_train):
-    """What makes the curves of two calls of `measure_learning` comparable, as plain values."""
+    """What makes the rows of two calls of a benchmark comparable, as plain values."""
+    own = {"options": experiment.options, "segment": experiment.segment}
     return {
         "experiment": experiment.name,
         "data": experiment.data,
@@ -52,6 +55,7 @@ def comparison(experiment, n_train):
         "shift": experiment.shift,
         "train": n_train,
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
+        **(own if experiment.is_sequence else {}),
     }
 
 
@@ -147,24 +151,79 @@ def train_all(
     DataFrame
         All frames, in the order of the methods.
     """
+    (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
+    dataset = _shuffled(load_data(experiment, 0), n_train)
+    network = build_network(experiment, dataset)
+
+    def jobs(done, keep, report):
+        Simulation(  # compiled once; feedback learned or fixed is no change of structure
+            network, dataset, progress=lambda *event: report("all", *event, "")
+        )
+        write_data(dataset, network, data)
+
+        def streaming(method, changed, seed):
+            simulation, right = _train_streaming(method, changed, dataset, seed, report)
+            keep(frame_of_own(method, seed, dataset, simulation, right))
+
+        def baseline(method):
+            missing = [seed for seed in seeds if (method, seed) not in done]
+            known = [f["learning_rate"].iloc[0] for (name, _), f in done.items() if name == method]
+            asked = {
+                "data": str(data),
+                "network": network_constants(network),
+                "epochs": experiment.epochs,
+                "shift": experiment.shift,
+                **request,
+                "method": method,
+            }
+            rate = known[0] if known else None
+            for seed, *rest in _train_baseline(
+                torch_python, asked, dataset, missing, rate, seeds[0], report
+            ):
+                keep(frame_of_baseline(method, seed, dataset, *rest))
+
+        for method in baselines if torch_python else ():
+            if any((method, seed) not in done for seed in seeds):
+                yield functools.partial(baseline, method)
+        for method, changes in own.items():
+            changed = experiment.changed(assignments=changes)
+            for seed in seeds:
+                if (method, seed) not in done:
+                    yield functools.partial(streaming, method, changed, seed)
+
+    with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
+        data = Path(scratch) / "data.npz"
+        return collect(
+            [*own, *baselines], jobs, finished=finished, save=save, progress=progress
+        )
+
+
+def collect(methods, jobs, *, finished=None, save=None, progress=None):
+    """Rows of all methods and seeds, those missing computed as many at a time as there are cores.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        In the order of the rows.
+    jobs : callable
+        ``jobs(done, keep, report)`` yields functions without arguments. `done` maps method and
+        seed to the rows that are there; a job calls ``keep(frame)`` with the rows of a method and
+        seed, and ``report(run, stage, done, total, text)``.
+    finished, save, progress
+        See `measure_learning`.
+
+    Returns
+    -------
+    DataFrame
+    """
     lock, stopped = threading.Lock(), threading.Event()
     frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
     done = {(f["method"].iloc[0], f["seed"].iloc[0]): f for f in frames}
 
-    def report(*event):
-        if stopped.is_set():
-            raise RuntimeError("another run failed")
-        with lock:
-            if progress:
-                progress(*event)
-
-    (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
-
     def ordered():
-        order = [*own, *baselines]
         return pd.concat(frames, ignore_index=True).sort_values(
             ["method", "seed"],
-            key=lambda column: column.map(order.index) if column.name == "method" else column,
+            key=lambda column: column.map(methods.index) if column.name == "method" else column,
             kind="stable",
             ignore_index=True,
         )
@@ -175,55 +234,22 @@ def train_all(
             if save:
                 save(ordered())
 
-    def streaming(method, changed, seed):
-        simulation, right = _train_streaming(method, changed, dataset, seed, report)
-        keep(frame_of_own(method, seed, dataset, simulation, right))
+    def report(*event):
+        if stopped.is_set():
+            raise RuntimeError("another run failed")
+        with lock:
+            if progress:
+                progress(*event)
 
-    def baseline(method):
-        missing = [seed for seed in seeds if (method, seed) not in done]
-        known = [f["learning_rate"].iloc[0] for (name, _), f in done.items() if name == method]
-        asked = {**request, "method": method}
-        rate = known[0] if known else None
-        for seed, *rest in _train_baseline(
-            torch_python, asked, dataset, missing, rate, seeds[0], report
-        ):
-            keep(frame_of_baseline(method, seed, dataset, *rest))
-
-    dataset = _shuffled(load_data(experiment, 0), n_train)
-    network = build_network(experiment, dataset)
-    Simulation(  # compiled once; feedback learned or fixed is no change of structure
-        network, dataset, progress=lambda *event: report("all", *event, "")
-    )
-    with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
-        data = Path(scratch) / "data.npz"
-        write_data(dataset, network, data)
-        request = {
-            "data": str(data),
-            "network": network_constants(network),
-            "epochs": experiment.epochs,
-            "shift": experiment.shift,
-            **request,
-        }
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            jobs = [
-                pool.submit(baseline, method)
-                for method in (baselines if torch_python else ())
-                if any((method, seed) not in done for seed in seeds)
-            ]
-            for method, changes in own.items():
-                changed = experiment.changed(assignments=changes)
-                jobs += [
-                    pool.submit(streaming, method, changed, seed)
-                    for seed in seeds
-                    if (method, seed) not in done
-                ]
-            try:
-                for job in jobs:
-                    job.result()
-            except BaseException:
-                stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = [pool.submit(job) for job in list(jobs(done, keep, report))]
+        try:
+            for job in running:
+                job.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return ordered()
 
 

@@ -243,7 +243,7 @@ class Backpropagation(Network):
 class Recurrent(Network):
     """Backpropagation through the recurrent network, truncated at the present presentation.
 
-    Context cells repeat the first layer's rates of the presentation before, as in `bsd`; what
+    Context cells repeat the first layer's rates of the presentations before, as in `bsd`; what
     they repeat is an input. Segments of the sequence run side by side as a batch.
 
     Parameters
@@ -266,13 +266,14 @@ class Recurrent(Network):
         self.optimiser = torch.optim.Adam(self.forward_weights, lr=learning_rate)
 
     def present(self, stimuli, context):
-        """Rates of the first layer and of the output, and the output's basal drive."""
+        """The context that follows, rates of the output and its basal drive."""
         spikes = encode(torch.cat([stimuli, context], 1), self.steps, self.generator)
         first = None
         for w in self.forward_weights:
             spikes, drive = self.layer(spikes, w)
             first = spikes.mean(0).detach() if first is None else first
-        return first, spikes.mean(0), drive
+        context = torch.cat([first, context], 1)[:, : self.n_context]
+        return context, spikes.mean(0), drive
 
     def correction(self, rates):
         """Population read-out of a forecast."""

@@ -226,11 +226,8 @@ Seeds = Annotated[str, typer.Option(help="Seeds: 0,1,2")]
 Train = Annotated[int | None, typer.Option(help="Use so many training stimuli.")]
 
 
-def _measured(measure, data, layers, epochs, seeds, train, path):
-    """The experiment with the options' changes, and its rows, which are kept at `path`."""
-    from bsd.runs.bench.learning import comparison, finished_rows
-    from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.engine.store import write_atomically, write_json
+def _on_images(data, layers, epochs, train):
+    """The experiment with the options' changes."""
     from bsd.runs.experiments import experiment
 
     chosen = experiment(data).changed(
@@ -239,10 +236,19 @@ def _measured(measure, data, layers, epochs, seeds, train, path):
     )
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
-    numbers = options.seeds("--seeds", seeds)
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
-    settings = comparison(chosen, train)
+    return chosen
+
+
+def _measured(measure, chosen, seeds, path, n_train=None):
+    """Rows of a measurement, which are kept at `path` as they come."""
+    from bsd.runs.bench.learning import comparison, finished_rows
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.engine.store import write_atomically, write_json
+
+    numbers = options.seeds("--seeds", seeds)
+    settings = comparison(chosen, n_train)
     finished = finished_rows(path, settings)
     python = _torch_python()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,12 +257,12 @@ def _measured(measure, data, layers, epochs, seeds, train, path):
     def save(rows):
         write_atomically(path, lambda file: rows.to_csv(file, index=False))
 
+    more = {} if n_train is None else {"n_train": n_train}
     with RunProgress(console) as progress:
-        rows = measure(
-            chosen, numbers, torch_python=python, n_train=train, finished=finished, save=save,
-            progress=progress.update,
+        return measure(
+            chosen, numbers, torch_python=python, finished=finished, save=save,
+            progress=progress.update, **more,
         )
-    return chosen, rows
 
 
 @bench.command()
@@ -277,7 +283,8 @@ def learning(
 
     out = out or Path("results") / f"bench-learning-{data}"
     path = out / "learning.csv"
-    chosen, curves = _measured(measure_learning, data, layers, epochs, seeds, train, path)
+    chosen = _on_images(data, layers, epochs, train)
+    curves = _measured(measure_learning, chosen, seeds, path, train)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)
@@ -293,13 +300,17 @@ def sequence(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `bsd run`.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0",
+    seeds: Seeds = "0,1,2",
     out: Out = None,
     as_json: Json = False,
 ):
-    """Error beside backpropagation through the same recurrent network in PyTorch."""
-    from bsd.runs.bench.sequences import measure_sequence
-    from bsd.runs.cli.progress import RunProgress
+    """Error beside backpropagation through the same recurrent network in PyTorch.
+
+    Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.analysis.figures import plot_errors
+    from bsd.analysis.style import FittedFigure
+    from bsd.runs.bench.sequences import measure_sequence, summarise_sequence
     from bsd.runs.experiments import experiment
     from bsd.runs.literals import parse_assignment
 
@@ -309,22 +320,21 @@ def sequence(
     if not chosen.is_sequence:
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
     out = out or Path("results") / f"bench-sequence-{name}"
-    python = _torch_python()
-    with RunProgress(console) as progress:
-        frame = measure_sequence(
-            chosen, options.seeds("--seeds", seeds), python, progress=progress.update
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(out / "sequence.csv", index=False)
-    mean = frame.groupby(["method", "measure"], sort=False)["error"].mean()
-    table = Table(title=f"{name}: test part")
-    for heading in ("method", "measure", "error"):
-        table.add_column(heading)
-    for (method, measure), error in mean.items():
-        table.add_row(method, measure, f"{error:.4f}")
+    frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv")
+    found = summarise_sequence(frame)
+    (out / "sequence.json").write_text(json.dumps(found, indent=1))
+    plot_errors(frame, FittedFigure().subplots()).figure.savefig(out / "sequence.png", dpi=150)
+    table = Table(title=f"{name}: test part, {found['measure']}")
+    table.add_column("method", no_wrap=True)
+    for heading in ("error", "SD over seeds"):
+        table.add_column(heading, justify="right")
+    for method, error in found["error"].items():
+        spread = found["error_sd"][method]
+        table.add_row(method, f"{error:.4f}", "" if spread is None else f"{spread:.4f}")
     _print_table(table)
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:
-        print(json.dumps({method: error for (method, _), error in mean.items()}))
+        print(json.dumps(found))
 
 
 def _save_learning(curves, found, out):
@@ -382,7 +392,8 @@ def robustness(
 
     out = out or Path("results") / f"bench-robustness-{data}"
     path = out / "robustness.csv"
-    chosen, frame = _measured(measure_robustness, data, layers, epochs, seeds, train, path)
+    chosen = _on_images(data, layers, epochs, train)
+    frame = _measured(measure_robustness, chosen, seeds, path, train)
     found = summarise_robustness(frame)
     (out / "robustness.json").write_text(json.dumps(found, indent=1))
     plot_robustness(frame, FittedFigure().subplots()).figure.savefig(

@@ -88,18 +88,11 @@ def _perform(name, folder, as_json, replica, every=False, **options):
     """Do an experiment on one network or, with `every`, on all replicas of a cohort."""
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.experiments import open_cohort, open_run, perception
-    from bsd.runs.experiments.presets import SEQUENCES
 
     if (options["seed"] or 0) < 0:
         raise InputError(f"--seed {options['seed']}: give a whole number that is not negative.")
     all_of_them = every and replica is None
     trained = open_cohort(folder) if all_of_them else open_run(folder, replica)
-    # statistics are of spikes only, whatever the stimuli are
-    if name != "statistics" and trained.config["data"] in SEQUENCES:
-        raise InputError(
-            f"{folder} holds a run on a sequence ({trained.config['data']}), this experiment needs "
-            "images: give the folder of a run on images, for example of `bsd run demo`."
-        )
     with RunProgress(console) as progress:
         options["progress"] = lambda *event: progress.update("all", *event, "")
         study = getattr(perception, name)(trained, **options)

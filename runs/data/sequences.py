@@ -9,6 +9,7 @@ group of cells for each symbol, and the concept is the symbol that follows.
 
 import dataclasses
 import lzma
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ CELLS_PER_SYMBOL = 4
 
 #: Where training ends, and where validation ends and the test begins, as shares of the sequence.
 SERIES_PARTS, TEXT_PARTS = (0.6, 0.8), (0.9, 0.95)
+
+#: Different symbols of a text, at most: each has cells of its own.
+MAX_SYMBOLS = 1000
 
 REFERENCES = ("mean", "persistence", "seasonal")
 
@@ -132,10 +136,11 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
     Raises
     ------
     InputError
-        File or column missing, gaps, text in place of numbers, too few elements.
+        File or column missing, gaps, text in place of numbers, rows of unequal length, dates that
+        are not in order or, within a day, not at regular intervals, too few elements.
     """
     frame, path = _read_table(path)
-    dates = _dates(frame)
+    dates = _dates(frame, path)
     values, column = _column(frame, column, path)
     for key, value in (("horizon", horizon), ("season", season)):
         if not (key == "season" and value is None) and (
@@ -154,7 +159,14 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             f"{path}: {n} elements are too few for a horizon of {horizon} and a season of "
             f"{season}: use a longer series, or smaller data.horizon and data.season."
         )
-    spread = values[: ends[0]].std()
+    with np.errstate(all="ignore"):
+        spread = values[: ends[0]].std()
+        far = (values - values[: ends[0]].mean()) / spread
+    if spread > 0 and not (np.isfinite(spread) and np.isfinite(far**2).all()):
+        raise InputError(
+            f"{path}: column {column!r} has values of up to {np.abs(values).max():.3g}, too far "
+            "apart to square: use another unit."
+        )
     if not spread > 0:
         raise InputError(f"{path}: column {column!r} is constant: choose another data.column.")
     z = (values - values[: ends[0]].mean()) / spread
@@ -222,7 +234,7 @@ def load_text(path=None, train=None, test=20_000, evaluate="test", name="text"):
     Raises
     ------
     InputError
-        File missing, not UTF-8, too short.
+        File missing, not UTF-8, binary, too short, of one symbol or more than `MAX_SYMBOLS`.
     """
     for key, value in (("train", train), ("test", test)):
         if not (key == "train" and value is None) and (
@@ -235,6 +247,10 @@ def load_text(path=None, train=None, test=20_000, evaluate="test", name="text"):
         raise InputError(f"{source}: {len(text)} characters are too few: give at least 2000.")
     symbols, which = np.unique(np.frombuffer(text.encode("utf-32-le"), np.uint32),
                                return_inverse=True)
+    if not 2 <= len(symbols) <= MAX_SYMBOLS:
+        raise InputError(
+            f"{source} has {len(symbols)} different symbols: give a text of 2 to {MAX_SYMBOLS}."
+        )
     first, second = (int(share * len(which)) for share in TEXT_PARTS)
     learned = which[: first if train is None else min(first, train + 1)]
     asked = which[first:second] if part == "validation" else which[second:]
@@ -261,13 +277,18 @@ def _part(evaluate):
 
 
 def _find(path):
-    path = Path(path).expanduser()
-    for candidate in (path, data_directory() / path):
-        if candidate.is_file():
-            return candidate
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"data.path = {path!r}: give the path of a file.")
+    try:
+        path = Path(path).expanduser()
+        for candidate in (path, data_directory() / path):
+            if candidate.is_file():
+                return candidate
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have
+        pass
     raise InputError(
-        f"data.path = {path}: no such file here or in {data_directory()}: give the path of a file, "
-        "or set BSD_DATA to the folder that has it."
+        f"data.path = {str(path)!r}: no such file here or in {data_directory()}: give the path of "
+        "a file, or set BSD_DATA to the folder that has it."
     )
 
 
@@ -284,23 +305,41 @@ def _read_table(path):
         return pd.DataFrame(samples, columns=names), _eeg()
     path = _find(path)
     try:
-        return pd.read_csv(path, skipinitialspace=True), path
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are too long
+            return pd.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False), path
     # a damaged file raises nearly anything: parser, codec, decompression
     except Exception as error:
         raise InputError(
-            f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table "
-            "with a line of column names."
+            f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table in "
+            "UTF-8 with a line of column names and rows of that many values."
         ) from error
 
 
-def _dates(frame):
+def _dates(frame, path):
     """The first column that holds dates, or None."""
     for name in frame:
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            dates = pd.to_datetime(frame[name], errors="coerce", format="ISO8601")
-            if dates.notna().all() and dates.is_monotonic_increasing:
+            dates = pd.to_datetime(frame[name], errors="coerce", format="ISO8601", utc=True)
+            if dates.notna().all():
+                _check_dates(dates, f"{path}: column {name!r}")
                 return dates
     return None
+
+
+def _check_dates(dates, where):
+    steps = dates.diff().iloc[1:]
+    wrong = np.flatnonzero(steps < pd.Timedelta(0))
+    if not len(wrong) and steps.median() < pd.Timedelta(days=1):
+        # months and working days are of unequal length, what is measured within a day is not
+        wrong = np.flatnonzero((steps - steps.median()).abs() > 0.5 * steps.median())
+    if len(wrong):
+        row = int(wrong[0]) + 1
+        raise InputError(
+            f"{where} goes from {dates.iloc[row - 1]} to {dates.iloc[row]} in row {row + 1} of the "
+            "data: sort the rows by date, one series, no repeats, and fill gaps; or remove the "
+            "column."
+        )
 
 
 def _column(frame, column, path):
@@ -309,11 +348,15 @@ def _column(frame, column, path):
         if not len(numeric):
             raise InputError(f"{path} has no column of numbers: give a table with at least one.")
         column = numeric[0]
-    if column not in frame:
+        if all(_is_number(name) for name in frame):
+            raise InputError(
+                f"{path} has numbers in place of column names: write a line of names above them."
+            )
+    if not isinstance(column, str) or column not in frame:
         raise InputError(
             f"data.column = {column!r}: {path} has {', '.join(map(str, frame.columns[:40]))}."
         )
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float, na_value=np.nan)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise InputError(
@@ -321,6 +364,14 @@ def _column(frame, column, path):
             "or choose another data.column."
         )
     return values, column
+
+
+def _is_number(name):
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _elements_per_day(dates):
@@ -353,6 +404,12 @@ def _read_text(path):
     try:
         raw = path.read_bytes()
         raw = lzma.decompress(raw) if path.suffix == ".xz" else raw
-        return raw.decode("utf-8"), path.name
+        text = raw.decode("utf-8-sig")
     except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text ({error}): convert it.") from error
+        raise InputError(
+            f"{path} cannot be read as UTF-8 text ({' '.join(str(error).split())[:100]}): convert "
+            "it."
+        ) from error
+    if "\0" in text:  # as UTF-16 has them
+        raise InputError(f"{path} has NUL characters, so it is no UTF-8 text: convert it.")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), path.name

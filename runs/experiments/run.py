@@ -31,7 +31,7 @@ from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
 from bsd.runs.experiments.presets import SEQUENCES
-from bsd.runs.experiments.text import generate
+from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
     alignment_trials,
@@ -79,7 +79,7 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
     n_pixels = int(np.prod(dataset.image_shape))
     if capacity is None:
         encoding = experiment.parameters.encoding
-        n_context = experiment.hidden[0] if encoding.context else 0
+        n_context = experiment.hidden[0] * encoding.context
         afferents = n_pixels + n_context + dataset.n_concepts * encoding.cells_per_concept
         most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
         capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))
@@ -257,15 +257,15 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     for name, frame in frames.items():
         folder.write_frame(name, frame)
     class_means = _class_means(dataset)
+    recall = _recall(recalled, frames["trials"], class_means)
     if not experiment.is_sequence:
-        folder.write_arrays(
-            "recall",
-            **_recall(recalled, frames["trials"], class_means),
-            image_shape=np.array(dataset.image_shape),
-        )
+        folder.write_arrays("recall", **recall, image_shape=np.array(dataset.image_shape))
     if experiment.data == "text":
         progress("run", n_trials, n_trials, "writing a text")
-        folder.write_json("generated", generate(simulation, dataset, seeds[0]))
+        context = recalled_context(recall["recalled"], class_means, dataset)
+        folder.write_json(
+            "generated", {**generate(simulation, dataset, seeds[0]), "context": context}
+        )
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica))

@@ -1,12 +1,18 @@
-"""A trained network writes: the symbol that it expects is the next one that it reads."""
+"""A trained network writes: the symbol that it expects is the next one that it reads.
+
+And it recalls: from a symbol, the one before it.
+"""
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["generate"]
+__all__ = ["generate", "recalled_context"]
 
 #: Symbols of the test text that are read first, and symbols that are written.
-N_PROMPT, N_WRITTEN = 40, 200
+N_PROMPT, N_WRITTEN = 40, 120
+
+#: Symbols whose recalled context is listed, and symbols of each context.
+N_ASKED, N_CONTEXT = 15, 4
 
 #: Exponent with which the output's evidence becomes the probability of a symbol.
 SHARPNESS = 2
@@ -59,3 +65,39 @@ def generate(simulation, dataset, seed):
         "prompt": "".join(dataset.symbols[k] for k in prompt),
         "written": "".join(dataset.symbols[k] for k in written),
     }
+
+
+def recalled_context(recalled, class_means, dataset):
+    """Which symbols a network recalls before a symbol, and which stand before it in the text.
+
+    Parameters
+    ----------
+    recalled, class_means : ndarray, shape (n_concepts, n_cells)
+        Rates of the recalled stimulus when the symbol is presented as a concept, and the mean
+        stimulus before it in the training text.
+    dataset : SequenceData
+        A text.
+
+    Returns
+    -------
+    list of dict of str to str
+        ``symbol``, the most frequent ones of the training text, and, those of the highest rates
+        first, ``recalled`` and ``text``.
+    """
+    cells = recalled.shape[1] // dataset.n_concepts
+    count = np.bincount(dataset.y_train, minlength=dataset.n_concepts)
+
+    def strongest(rates):
+        rates = rates.reshape(-1, cells).mean(axis=1)
+        order = np.argsort(-rates, kind="stable")[:N_CONTEXT]
+        return "".join(dataset.symbols[k] for k in order if rates[k] > 0)
+
+    return [
+        {
+            "symbol": dataset.symbols[k],
+            "recalled": strongest(recalled[k]),
+            "text": strongest(class_means[k]),
+        }
+        for k in np.argsort(-count, kind="stable")[:N_ASKED]
+        if count[k]
+    ]

@@ -89,7 +89,7 @@ class Sweep:
     device : str
     points : tuple of Point
     varied : tuple of str
-        Parameters, ``layers`` or ``epochs`` in which the points differ.
+        Parameters, options of the data, ``layers`` or ``epochs`` in which the points differ.
     text : str
         The file.
     """
@@ -280,12 +280,12 @@ def _check_different(points):
 
 
 def _parameters(where, mapping):
-    """A mapping whose keys are known parameters."""
+    """A mapping whose keys are known parameters, or options of the data (`data.path`)."""
     if not isinstance(mapping, dict):
         raise InputError(f"{where} must be names and values, `name: value`.")
     known = [*_METADATA, "layers", "epochs"]
     for key in mapping:
-        if key not in known:
+        if key not in known and not str(key).startswith("data."):
             error = unknown_key(str(key), known)
             raise InputError(f"{where}: {error}")
     return dict(mapping)
@@ -342,6 +342,7 @@ def _unit(key):
 def _settings(changed):
     """Everything that a sweep can vary, by name."""
     own = {"layers": changed.hidden, "epochs": changed.epochs}
+    own |= {f"data.{name}": changed.options.get(name) for name in changed.known_options}
     return own | dict(changed.parameters.items())
 
 
@@ -436,8 +437,8 @@ def _range(key, given):
     if kind == "choice":
         values = [_value(key, raw) for raw in values]
         return lambda generator: values[generator.integers(len(values))]
-    if key == "layers":
-        raise InputError(f"{where}: layers are drawn by choice.")
+    if key == "layers" or key.startswith("data."):
+        raise InputError(f"{where}: {key} is drawn by choice.")
     return _interval(where, kind, key, [_value(key, raw) for raw in values])
 
 

@@ -117,14 +117,17 @@ def _need_dask():
 
 def _tasks(sweep):
     """Runs of a sweep; every network is described, so that what is impossible shows here."""
-    dataset, tasks = load_data(sweep.base, 0), []
+    datasets, tasks = {}, []
     versions = {name: metadata.version(name) for name in ("brian2", "numpy")}
     try:
         versions["bsd-brian2"] = metadata.version("bsd-brian2")
     except metadata.PackageNotFoundError:  # used from a clone that is not installed
         versions["bsd-brian2"] = "unknown"
     for number, point in enumerate(sweep.points):
-        network = build_network(point.experiment, dataset)
+        options = _hash(point.experiment.options)
+        if options not in datasets:
+            datasets[options] = load_data(point.experiment, 0)
+        network = build_network(point.experiment, datasets[options])
         structure = _hash(network.structure)
         for seed in sweep.seeds:
             for fold in range(point.experiment.folds):

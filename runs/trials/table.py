@@ -263,11 +263,16 @@ def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
 def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     """The training sequence once an epoch, cut into segments that come in random order.
 
+    The learning rates fall linearly, to zero at the end of the last epoch: else the read-out would
+    keep a bias towards the last segments.
+
     Parameters
     ----------
     dataset : SequenceData
-    epochs, seed, decay
+    epochs, seed
         See `training_trials`.
+    decay : float
+        Factor on the learning rates from one epoch to the next, besides.
     segment : int
         Elements that follow one another; context is carried from each to the next.
 
@@ -284,6 +289,7 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     for epoch in range(epochs):
         order = [pieces[k] for k in generator.permutation(len(pieces))]
         stimulus = np.concatenate(order)
+        progress = (epoch + np.arange(len(stimulus)) / len(stimulus)) / epochs
         tables.append(
             pd.DataFrame(
                 {
@@ -293,7 +299,7 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
                     "stimulus": stimulus,
                     "concept": dataset.y_train[stimulus],
                     "source": "stimulus+concept",
-                    "learn": decay**epoch,
+                    "learn": decay**epoch * (1 - progress),
                     "carry": stimulus % segment > 0,
                 }
             )

@@ -57,17 +57,24 @@ def test_errors_are_mean_squares(forecast):
 
 
 @pytest.mark.parametrize(
-    "data, shown", [("text", ["text"]), ("series", ["forecast"]), ("digits", []), (None, [])]
+    "data, shown",
+    [("text", ["text", "context"]), ("series", ["forecast"]), ("digits", []), (None, [])],
 )
 def test_the_data_of_the_run_decide_what_is_shown(tmp_path, forecast, data, shown):
     """Files of another run in the folder are not taken for its own."""
     forecast.to_parquet(tmp_path / "forecast.parquet")
-    (tmp_path / "generated.json").write_text(json.dumps({"prompt": "ab", "written": "ac"}))
-    metrics = {"accuracy": 0.9}
+    context = [{"symbol": "b", "recalled": "a", "text": "a \n"}]
+    generated = {"prompt": "ab", "written": "ac", "context": context}
+    (tmp_path / "generated.json").write_text(json.dumps(generated))
+    metrics = {"accuracy": 0.9, "recall_correlation": 0.7}
     if data == "text":
         metrics["trigram_accuracy"] = 0.8
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    assert [section["name"] for section in sections(tmp_path, data)] == shown
+    found = sections(tmp_path, data)
+    assert [section["name"] for section in found] == shown
+    if data == "text":
+        assert found[1]["table"].iloc[0].tolist() == ["b", "a", "a ␣ ↵"]
+        assert "r = 0.70" in found[1]["caption"]
 
 
 def text(train, test):

@@ -1,11 +1,16 @@
 """The recurrent baseline in PyTorch, and its comparison with the streaming rule."""
 
 import dataclasses
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bsd.analysis.figures import plot_errors
+from bsd.analysis.style import FittedFigure
+from bsd.runs.bench import sequences, torch_process
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_sequence
 from bsd.runs.experiments import experiment
 from bsd.runs.experiments.run import build_network, load_data
@@ -69,3 +74,121 @@ def test_backpropagation_forecasts(baselines, tmp_path, loss):
     variance = ((targets["mean"] - targets["actual"]) ** 2).mean()
     error = baselines.ask(request(chosen, tmp_path, loss=loss, epochs=10))["error"][-1]
     assert error < 0.6 * variance
+
+
+def errors(**means):
+    """Two seeds of what learns, one of what does not."""
+    rows = [
+        {
+            "method": method, "seed": seed, "measure": "mean squared error",
+            "error": error + 0.02 * (seed - 0.5),
+            "learning_rate": 1e-3 if method == "bp" else np.nan,
+            "loss": "code" if method == "bp" else "",
+        }
+        for method, error in means.items()
+        for seed in (0, 1)
+    ]
+    simple = {"seed": 0, "measure": "mean squared error", "loss": ""}
+    rows += [
+        {"method": "mean", "error": 1.0, **simple}, {"method": "seasonal", "error": 0.8, **simple}
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_summary_has_means_and_ratios():
+    found = sequences.summarise_sequence(errors(streaming=0.4, bp=0.5))
+    assert found["error"] == pytest.approx(
+        {"streaming": 0.4, "bp": 0.5, "mean": 1.0, "seasonal": 0.8}
+    )
+    assert found["error_sd"]["streaming"] == pytest.approx(np.std([0.39, 0.41], ddof=1))
+    assert found["error_sd"]["mean"] is None
+    assert found["ratio_to_bp"] == pytest.approx(0.8)
+    assert found["best_simple"] == "seasonal" and found["ratio_to_simple"] == pytest.approx(0.5)
+    assert found["bp_learning_rate"] == 1e-3 and found["bp_loss"] == "code"
+    assert found["seeds"] == [0, 1]
+    json.dumps(found)
+
+
+def test_the_figure_shows_means_and_seeds():
+    ax = plot_errors(errors(streaming=0.4, bp=0.5), ax=FittedFigure().subplots())
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.4, 0.5, 1.0, 0.8])
+    assert sorted(ax.lines[0].get_xdata()) == pytest.approx([0.39, 0.41, 0.49, 0.51, 0.8, 1.0])
+    assert [tick.get_text() for tick in ax.get_yticklabels()][0] == "streaming   0.4000"
+    assert ax.get_xlim()[1] == pytest.approx(1.15 * 0.8) and "cut" in ax.get_xlabel()
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What was trained; training is replaced."""
+    ran = []
+
+    def streaming(experiment, dataset, seed, report):
+        ran.append(("streaming", seed))
+        return 0.6
+
+    def backpropagation(
+        experiment, dataset, network, scratch, seeds, first_seed, chosen, python, report
+    ):
+        ran.append(("bp", tuple(seeds), chosen))
+        for seed in seeds:
+            yield seed, 0.8, *(chosen or (3e-3, "value"))
+
+    monkeypatch.setattr(sequences, "_train_streaming", streaming)
+    monkeypatch.setattr(sequences, "_train_backpropagation", backpropagation)
+    monkeypatch.setattr(sequences, "Simulation", lambda *a, **k: None)
+    return ran
+
+
+def test_only_what_is_missing_is_run(measured):
+    chosen = experiment("forecast").changed(epochs=2)
+    first = sequences.measure_sequence(chosen, [0, 1], torch_python="python")
+    assert sorted(measured) == [("bp", (0, 1), None), ("streaming", 0), ("streaming", 1)]
+    assert first["method"].unique().tolist() == ["streaming", "bp", *sequences.SIMPLE]
+    measured.clear()
+    saved = []
+    frame = sequences.measure_sequence(
+        chosen, [0, 1, 2], torch_python="python", finished=first, save=saved.append
+    )
+    assert sorted(measured) == [("bp", (2,), (3e-3, "value")), ("streaming", 2)]
+    assert len(frame) == len(first) + 2 and len(saved) == 2
+
+
+@pytest.mark.parametrize("name", ["text", "forecast"])
+def test_command_without_torch(measured, monkeypatch, bsd, tmp_path, name):
+    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = bsd("bench", "sequence", name, "--epochs", 2, "--seeds", "0,1", "--json")
+    assert code == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert found["error"]["streaming"] == pytest.approx(0.6) and found["ratio_to_bp"] is None
+    folder = tmp_path / "results" / f"bench-sequence-{name}"
+    names = {"sequence.csv", "sequence.json", "sequence.png", "settings.json"}
+    assert {f.name for f in folder.iterdir()} == names
+    measured.clear()
+    assert bsd("bench", "sequence", name, "--epochs", 2, "--seeds", "0,1")[0] == 0
+    assert not measured
+    code, _, err = bsd("bench", "sequence", name, "--epochs", 3)
+    assert code == 2 and "another comparison" in err
+
+
+def test_the_error_of_a_text_is_the_share_of_wrong_symbols(tmp_path, monkeypatch):
+    """A simulation that always decides the first concept, in parts of unequal length."""
+    (tmp_path / "ab.txt").write_text("aab" * 1000)
+    chosen = experiment("text").changed(
+        hidden=(4,), epochs=2, assignments={"data.path": str(tmp_path / "ab.txt")}
+    )
+
+    class First:
+        def __init__(self, network, dataset, seed):
+            pass
+
+        def chunks(self, table):
+            assert table.groupby("phase", sort=False).size().index.tolist() == ["train", "test"]
+            for start, stop in ((0, -100), (-100, -30), (-30, None)):
+                part = table.iloc[start:stop]
+                yield SimpleNamespace(trials=part.assign(correct=part["concept"] == 0))
+
+    monkeypatch.setattr(sequences, "Simulation", First)
+    dataset = load_data(chosen, 0)
+    error = sequences._train_streaming(chosen, dataset, 0, lambda *_: None)
+    assert error == pytest.approx(np.mean(dataset.y_test[-100:] != 0))

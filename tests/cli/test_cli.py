@@ -430,7 +430,7 @@ def test_experiments_on_images_refuse_sequences(refused, monkeypatch, command, d
 
     from bsd.runs import experiments
 
-    run = SimpleNamespace(config={"data": data})
+    run = SimpleNamespace(config={"data": data}, folder=tmp_path)
     monkeypatch.setattr(experiments, "open_run", lambda *_: run)
     refused(command, tmp_path, says=f"sequence ({data}), this experiment needs images")
 
@@ -442,20 +442,6 @@ def test_benchmarks_on_images_refuse_sequences(refused, out, benchmark, name):
         "bench", benchmark, "--data", name, "--out", out, says=f"use `bsd bench sequence {name}`"
     )
     assert not out.exists()
-
-
-def test_every_benchmark_on_a_sequence_has_its_own_folder(bsd, monkeypatch, tmp_path):
-    from bsd.runs import bench
-    from bsd.runs.cli import bench as commands
-
-    rows = pd.DataFrame({"method": ["BSD"], "measure": "error", "error": 0.5})
-    monkeypatch.setattr(bench.sequences, "measure_sequence", lambda *_, **__: rows)
-    monkeypatch.setattr(commands, "_torch_python", lambda: None)
-    monkeypatch.chdir(tmp_path)
-    for name in ("text", "forecast"):
-        code, _, err = bsd("bench", "sequence", name)
-        assert code == 0, err
-        assert (tmp_path / "results" / f"bench-sequence-{name}" / "sequence.csv").is_file()
 
 
 def test_bad_options_of_experiments(refused, finished):

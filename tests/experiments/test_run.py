@@ -266,14 +266,14 @@ def test_all_spikes_of_a_text_are_foreseen(tmp_path):
 
 def test_context_cells_count_in_the_size_of_a_chunk(dataset):
     capacity = {}
-    for context in (False, True):
+    for context in (0, 2):
         chosen = experiment("demo").changed(
             hidden=(3000,), assignments={"encoding.context": context}
         )
         capacity[context] = run_module.build_network(chosen, dataset, replicas=100).capacity
     concepts = 3 * chosen.parameters.encoding.cells_per_concept
-    assert capacity[False] == 1000
-    assert capacity[True] == run_module.MAX_STIMULI // (100 * (9 + 3000 + concepts))
+    assert capacity[0] == 1000
+    assert capacity[2] == run_module.MAX_STIMULI // (100 * (9 + 2 * 3000 + concepts))
 
 
 def test_synaptic_events_beyond_32_bits_are_kept():

@@ -28,11 +28,23 @@ def test_context_decides_where_the_present_symbol_does_not(text_run):
     assert metrics["accuracy"] > 0.95
 
 
+def test_the_network_recalls_what_comes_before(text_run):
+    metrics, folder = text_run
+    context = json.loads((folder / "generated.json").read_text())["context"]
+    before = {row["symbol"]: row for row in context}
+    assert set(before) == set("abc") and context[0]["symbol"] == "a"
+    assert before["b"]["text"] == before["c"]["text"] == "a"
+    assert set(before["a"]["text"]) == set("bc")
+    for symbol, row in before.items():
+        assert row["recalled"][0] in row["text"], symbol
+    assert metrics["recall_correlation"] > 0.5
+
+
 def test_the_network_writes_what_it_read(text_run):
     _, folder = text_run
     generated = json.loads((folder / "generated.json").read_text())
     assert generated["prompt"] in "abac" * 12
-    assert len(generated["written"]) == 200
+    assert len(generated["written"]) == 120
     text = generated["prompt"][-2:] + generated["written"]
     triples = [a + b + c for a, b, c in zip(text, text[1:], text[2:], strict=False)]
     right = np.mean([triple in ("bac", "cab", "aba", "aca") for triple in triples])

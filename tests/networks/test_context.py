@@ -1,5 +1,7 @@
 """Context cells: the first hidden layer's rates of one trial drive it in the next."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ def recurrent(small_network):
 
     def describe(base="discrete", assignments=None, **options):
         return small_network(
-            base, assignments={"encoding.context": True, **(assignments or {})}, **options
+            base, assignments={"encoding.context": 1, **(assignments or {})}, **options
         )
 
     return describe
@@ -44,10 +46,37 @@ def test_context_cells_repeat_the_hidden_layer_of_the_trial_before(
     assert np.array_equal(stimulus[:, N_STIMULUS:], expected * carry[:, None])
 
 
+def test_context_cells_in_a_chain_repeat_the_trials_before(recurrent, dataset, trial_table):
+    carry = np.array([False, True, True, True, False, True, True])
+    network = recurrent(assignments={"encoding.context": 3}, replicas=2)
+    recording = Simulation(network, dataset, "runtime", seed=[1, 2]).run(
+        trial_table(7, carry=carry)
+    )
+    for replica, cells in recording.cell_counts.groupby("replica"):
+        own = SimpleNamespace(cell_counts=cells)
+        hidden, stimulus = counts_of(own, "F1"), counts_of(own, "S")
+        assert stimulus.shape == (7, N_STIMULUS + 3 * N_HIDDEN) and hidden.any(axis=1).all()
+        since = [0, 1, 2, 3, 0, 1, 2]  # trials that follow one another
+        for trial in range(7):
+            held = stimulus[trial, N_STIMULUS:].reshape(3, N_HIDDEN)
+            for back in range(3):
+                known = since[trial] > back
+                expected = hidden[trial - 1 - back] if known else np.zeros(N_HIDDEN)
+                assert np.array_equal(held[back], expected), (replica, trial, back)
+
+
 @pytest.mark.parametrize("device", ["runtime", "cpp"])
-def test_chunks_do_not_matter(recurrent, dataset, trial_table, device):
+@pytest.mark.parametrize("context", [1, 2])
+def test_chunks_do_not_matter(recurrent, dataset, trial_table, device, context):
+    if context > 1 and device == "cpp":
+        pytest.skip("compiled once only")
     table = trial_table(7, carry=np.arange(7) % 4 > 0)
-    whole, parts = (Simulation(recurrent(), dataset, device, seed=1) for _ in range(2))
+    whole, parts = (
+        Simulation(
+            recurrent(assignments={"encoding.context": context}), dataset, device, seed=1
+        )
+        for _ in range(2)
+    )
     spikes = whole.run(table).spikes
     pieces = [parts.run(table.iloc[first:last]).spikes for first, last in ((0, 3), (3, 4), (4, 7))]
     assert spikes.equals(pd.concat(pieces, ignore_index=True))
@@ -99,13 +128,18 @@ def test_a_dense_and_a_sparse_network_are_one_model(recurrent, dataset, trial_ta
     assert spikes[0].equals(spikes[1])
 
 
-def test_audit_passes(recurrent):
-    found = audit(recurrent())
+@pytest.mark.parametrize("context", [1, 2])
+def test_audit_passes(recurrent, context):
+    found = audit(recurrent(assignments={"encoding.context": context}))
     assert found.passed
     checks = found.table.loc[found.table["criterion"] == "C4"].set_index("check")
-    (row,) = [check for check in checks.index if "context" in check]
-    assert checks.loc[row, "verdict"] == "pass"
-    assert checks.loc[row, "evidence"].startswith("spikes to held: F1 to S")
+    rows = {"between layers: context_pre": "F1 to S"}
+    if context > 1:
+        rows["within layers: context_chain_pre"] = "S to S"
+    assert {check for check in checks.index if "context" in check} == rows.keys()
+    for row, places in rows.items():
+        assert checks.loc[row, "verdict"] == "pass"
+        assert checks.loc[row, "evidence"].startswith(f"spikes to held: {places}")
 
 
 def test_fields_and_context_exclude_each_other(recurrent):

@@ -201,3 +201,28 @@ def test_shipped_ablations_cover_the_model():
     assert values["encoding.receptive_field"] == {0, 3, 5}
     for name in ("learning.lam", "cell.V_threshold_mV"):
         assert len(values[name]) >= 4
+
+
+def test_options_of_the_data_can_be_varied(read):
+    sweep = read("experiment: forecast\nset: {data.column: channel1}\ngrid: {data.horizon: [1, 3]}")
+    assert sweep.varied == ("data.horizon",)
+    assert [sweep.columns(point) for point in sweep.points] == [
+        {"data.horizon": 1}, {"data.horizon": 3}
+    ]
+    for point in sweep.points:
+        assert point.experiment.options["column"] == "channel1"
+    assert [point.experiment.options["horizon"] for point in sweep.points] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("experiment: forecast\ngrid: {data.horizn: [1]}", "unknown option data.horizn"),
+        ("experiment: demo\ngrid: {data.path: [a, b]}", "no options"),
+        ("experiment: forecast\nrandom: {n: 1, ranges: {data.horizon: {uniform: [1, 9]}}}",
+         "by choice"),
+    ],
+)
+def test_wrong_options_of_the_data_are_named(read, text, says):
+    with pytest.raises(InputError, match=says):
+        read(text)

@@ -8,7 +8,7 @@ import pandas as pd
 from bsd.analysis.hypotheses import MIN_LEVELS, fit_psychometric
 from bsd.analysis.measures import recall_correlation
 from bsd.analysis.perception import decision_times, psychometric_curve
-from bsd.runs.experiments.perception.study import Study, class_means, images_of
+from bsd.runs.experiments.perception.study import Study, class_means, images_of, needs_images
 from bsd.runs.trials import join_tables
 
 __all__ = ["BLENDS", "ambiguity", "ambiguity_table"]
@@ -74,7 +74,13 @@ def ambiguity(trained, device="cpp", *, seed=None, pairs_of_stimuli=4, progress=
         and ``fits`` (`bsd.analysis.hypotheses.fit_psychometric` to the second among first and
         second). Only pairs whose unblended stimuli are both perceived rightly count in the
         latter two.
+
+    Raises
+    ------
+    InputError
+        If the run was on a sequence.
     """
+    needs_images(trained)
     study = Study("ambiguity")
     dataset, network = trained.dataset, trained.network
     simulation = trained.simulation(device, seed=seed, progress=progress)

@@ -35,6 +35,7 @@ from bsd.runs.experiments.perception.study import (
     chosen_stimuli,
     class_means,
     images_of,
+    needs_images,
     run_images,
 )
 from bsd.runs.trials import check_table, shown_images
@@ -103,7 +104,13 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
         Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (rows of
         `bsd.analysis.hypotheses.compare`: the loop against both conditions without feedback, after
         the last cycle, paired by stimulus; p corrected over all cues of a measure) and ``images``.
+
+    Raises
+    ------
+    InputError
+        If the run was on a sequence.
     """
+    needs_images(trained)
     study = Study("complete")
     dataset = trained.dataset
     simulation = trained.simulation(device, seed=seed, progress=progress)

@@ -15,7 +15,7 @@ from bsd.analysis.perception import (
     representational_dissimilarity,
     representational_similarity,
 )
-from bsd.runs.experiments.perception.study import Study, chosen_stimuli
+from bsd.runs.experiments.perception.study import Study, chosen_stimuli, needs_images
 from bsd.runs.trials import join_tables
 
 __all__ = ["COMPARISONS", "imagery", "imagery_table"]
@@ -63,7 +63,13 @@ def imagery(trained, device="cpp", *, seed=None, instances=20, progress=None):
         Frames ``patterns`` (mean spikes of each cell, by state and concept), ``overlap`` (of every
         perceived with every imagined concept), ``dissimilarity`` (of pairs of concepts) and
         ``similarity`` (of the dissimilarities of both states: Spearman's rho and p).
+
+    Raises
+    ------
+    InputError
+        If the run was on a sequence.
     """
+    needs_images(trained)
     study = Study("imagery")
     dataset = trained.dataset
     simulation = trained.simulation(device, seed=seed, progress=progress)

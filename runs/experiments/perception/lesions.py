@@ -19,7 +19,13 @@ import pandas as pd
 
 from bsd.analysis.measures import recall_correlation
 from bsd.runs.experiments.perception.recall import train_classifier
-from bsd.runs.experiments.perception.study import Study, chosen_stimuli, class_means, images_of
+from bsd.runs.experiments.perception.study import (
+    Study,
+    chosen_stimuli,
+    class_means,
+    images_of,
+    needs_images,
+)
 from bsd.runs.trials import join_tables, recall_trials, training_trials
 
 __all__ = ["Manipulation", "lesions", "lesions_table", "manipulations"]
@@ -173,7 +179,13 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
         Frame ``lesions``, one row per manipulation: accuracy for whole and for half-hidden
         stimuli, correlation of the recalled stimuli with the class means, and how many of them a
         classifier recognises.
+
+    Raises
+    ------
+    InputError
+        If the run was on a sequence.
     """
+    needs_images(trained)
     study = Study("lesions")
     dataset = trained.dataset
     table = lesions_table(dataset, n_per_concept)

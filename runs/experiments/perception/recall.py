@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.perception import image_similarity, nearest_images
-from bsd.runs.experiments.perception.study import Study, class_means, images_of
+from bsd.runs.experiments.perception.study import Study, class_means, images_of, needs_images
 from bsd.runs.trials import join_tables, recall_trials
 
 __all__ = ["LOSSES", "SPIKE_NOISE", "recall", "recall_table", "train_classifier"]
@@ -77,7 +77,13 @@ def recall(trained, device="cpp", *, seed=None, instances=20, progress=None):
     Study
         Frames ``quality`` (one row per trial) and ``images`` (some of the recalled ones, the class
         means and the nearest training images, one row per pixel).
+
+    Raises
+    ------
+    InputError
+        If the run was on a sequence.
     """
+    needs_images(trained)
     study = Study("recall")
     dataset = trained.dataset
     simulation = trained.simulation(device, seed=seed, progress=progress)

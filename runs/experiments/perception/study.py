@@ -10,8 +10,17 @@ import pandas as pd
 
 from bsd.equations import InputError
 from bsd.runs.engine.store import write_atomically, write_json
+from bsd.runs.experiments.presets import SEQUENCES
 
-__all__ = ["Study", "chosen_stimuli", "class_means", "images_of", "run_images", "save"]
+__all__ = [
+    "Study",
+    "chosen_stimuli",
+    "class_means",
+    "images_of",
+    "needs_images",
+    "run_images",
+    "save",
+]
 
 
 @dataclass
@@ -71,6 +80,21 @@ def save(folder, study, command=None):
             f"cannot write to {folder} ({error.strerror}): make the results folder writable."
         ) from None
     return summary
+
+
+def needs_images(trained):
+    """Refuse a network that learned a sequence.
+
+    Raises
+    ------
+    InputError
+    """
+    if trained.config["data"] in SEQUENCES:
+        raise InputError(
+            f"{trained.folder} holds a run on a sequence ({trained.config['data']}), this "
+            "experiment needs images: give the folder of a run on images, for example of `bsd run "
+            "demo`."
+        )
 
 
 def chosen_stimuli(dataset, n_per_concept):
