@@ -89,8 +89,9 @@ def shifted(images, largest, generator):
     """Images shifted by up to `largest` pixels along both axes, zeros coming in."""
     if largest == 0:
         return images
-    n, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (largest,) * 4)
+    n, height, width = images.shape[:3]
+    around = (0, 0) * (images.dim() - 3) + (largest,) * 4  # channels come last
+    padded = torch.nn.functional.pad(images, around)
     dy, dx = torch.randint(0, 2 * largest + 1, (2, n, 1, 1), generator=generator)
     rows = dy + torch.arange(height).view(1, -1, 1)
     columns = dx + torch.arange(width).view(1, 1, -1)

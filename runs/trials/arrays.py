@@ -3,7 +3,7 @@
 import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
-from bsd.runs.data import add_noise, blend, blur, jitter, occlude
+from bsd.runs.data import add_noise, blend, blur, contrast, jitter, occlude
 
 __all__ = ["shown_images", "trial_arrays"]
 
@@ -47,7 +47,12 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
     shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
-    drive[rows[uses["stimulus"]], shown] = images
+    drive[rows[uses["stimulus"]], shown] = images.reshape(len(images), network.n_stimulus)
+    if network.n_contrast:
+        on_and_off = slice(shown.stop, shown.stop + network.n_contrast)
+        gain, surround = network.parameters.encoding.contrast, network.parameters.encoding.surround
+        both = contrast(images, gain, surround)
+        drive[rows[uses["stimulus"]], on_and_off] = both.reshape(len(images), network.n_contrast)
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
@@ -79,11 +84,11 @@ def shown_images(table, dataset, seed):
 
     Returns
     -------
-    ndarray of float32, shape (n, height, width)
+    ndarray of float32, shape (n, *image_shape)
         Intensities in 0 to 1.
     """
     everything = np.ones(len(table), dtype=bool)
-    return _images(table, dataset, everything, seed).reshape(-1, *dataset.image_shape)
+    return _images(table, dataset, everything, seed)
 
 
 def _images(table, dataset, shown, seed):
@@ -116,4 +121,4 @@ def _images(table, dataset, shown, seed):
             images[at] = occlude(
                 images[at], part["occlusion"].to_numpy(float), mask, seed, trials[at]
             )
-    return images.reshape(len(images), int(np.prod(dataset.image_shape)))
+    return images
