@@ -207,14 +207,14 @@ class EncodingParameters(_Checked):
         bounds=(0, 10_000),
     )
     deep_field: int = parameter(
-        0, 1, "n_df", "side, in pixels, of the square around the place of a cell of a deeper hidden "
-        "layer in which the cells lie that it receives; the backward network mirrors it (0: all "
-        "cells, and all recall cells receive the whole first layer)",
+        0, 1, "n_df", "side of the square of pixels in which the fields begin of the cells that a "
+        "cell of a deeper hidden layer receives; the backward network mirrors it (0: all cells, "
+        "and the recalled stimulus receives all of the first layer)",
         "after Van Essen & Maunsell 1983 (retinotopic areas)", bounds=(0, 10_000),
     )
     contrast: float = parameter(
-        0.0, 1, "g_c", "gain of ON and OFF afferents, which fire in proportion to how much brighter "
-        "or darker a pixel is than its surround (0: none)",
+        0.0, 1, "g_c", "gain of ON and OFF afferents, which fire in proportion to how much "
+        "brighter or darker a pixel is than its surround (0: none)",
         "after Kuffler 1953 (centre and surround)", bounds=(0, 100),
     )
     surround: float = parameter(

@@ -174,8 +174,8 @@ class BidirectionalNetwork:
         for name in ("receptive_field", "contrast"):
             if getattr(parameters.encoding, name) and self.n_context:
                 raise InputError(
-                    f"encoding.{name} = {getattr(parameters.encoding, name)}: context cells have no "
-                    f"place in the stimulus, use one of {name} and context."
+                    f"encoding.{name} = {getattr(parameters.encoding, name)}: context cells have "
+                    f"no place in the stimulus, use one of {name} and context."
                 )
         if parameters.encoding.contrast and image_shape(layers[0]) is None:
             raise InputError(
@@ -187,7 +187,8 @@ class BidirectionalNetwork:
         n_afferents = self.n_stimulus + self.n_contrast + self.n_context
         sizes = [n_afferents, *layers[1:-1], n_output]
         self.fields = ReceptiveFields(parameters.encoding, self.n_stimulus, sizes)
-        self.layout = Layout(sizes, replicas, self._connected)
+        ranges = {"connected": self._connected} if self.fields.retinotopic else {}
+        self.layout = Layout(sizes, replicas, **ranges)
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
                 raise InputError(
@@ -232,8 +233,8 @@ class BidirectionalNetwork:
             "softmax": p.learning.top_rule == "softmax",
             "top_memory": p.learning.top_rule == "reco",
             "own_values": sorted(self._own_values),
-            "receptive_field": self.fields.side if self.fields.local else 0,
-            "deep_field": self.fields.deep_side,
+            "receptive_fields": self.fields.local,
+            "ranges": [self.fields.side, self.fields.deep_side] if self.fields.retinotopic else [],
             "contrast": self.n_contrast > 0,
             "equations": self.equations,
         }
@@ -934,6 +935,18 @@ class BidirectionalNetwork:
             lambda q: self._asymmetries(q) if q.name == top else 0.0
         )
         return values
+
+    @property
+    def intensity_cells(self):
+        """Which stimulus afferents, and cells that recall them, are of intensity, (n_stimulus,).
+
+        The afferents of a pixel follow one another: the intensities of its colours, and with
+        ``encoding.contrast`` its ON and then its OFF cells.
+        """
+        colours = image_shape(self.n_stimulus)[2] if self.n_contrast else 1
+        per_pixel = colours * (1 + self.n_contrast // self.n_stimulus)
+        return (np.arange(self.n_stimulus // colours)[:, None] * per_pixel
+                + np.arange(colours)).ravel()
 
     @property
     def cells_per_layer(self):

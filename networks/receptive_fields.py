@@ -3,9 +3,10 @@
 A cell of the first hidden layer receives a square of the stimulus, all colours of a pixel alike.
 The squares' places are spread evenly (the quasi-random R2 sequence of Roberts 2018). In a
 *retinotopic* network (``encoding.deep_field`` above 0) every hidden cell has a place in the
-stimulus: a cell of a deeper layer receives those cells of the layer below whose places lie in a
-square around its own, and the backward network mirrors the forward one. Its cells are numbered from
-the top of the stimulus to the bottom, so that the targets of a cell are nearly a range.
+stimulus: a cell of a deeper layer receives those cells of the layer below whose squares begin in a
+square of so many pixels, as in a convolution without shared weights, and the backward network
+mirrors the forward one. Its cells are numbered from the top of the stimulus to the bottom, so that
+the targets of a cell are nearly a range.
 """
 
 import functools
@@ -59,12 +60,11 @@ class ReceptiveFields:
                 f"three colours, not {n_stimulus} numbers (0: no receptive fields)."
             )
         self.local = self.shape is not None and 0 < self.side < self.shape[0]
-        if self.deep_side and not self.local:
+        if self.deep_side and not self.side:
             raise InputError(
-                f"encoding.deep_field = {self.deep_side}: needs an encoding.receptive_field "
-                "smaller than the stimulus."
+                f"encoding.deep_field = {self.deep_side}: give encoding.receptive_field as well."
             )
-        self.retinotopic = self.deep_side > 0
+        self.retinotopic = self.local and self.deep_side > 0
 
     def connected(self, layer):
         """Which cells of a layer reach which cells of the next one, in the forward network.
@@ -77,9 +77,10 @@ class ReceptiveFields:
         if layer == 0 and self.local:
             return self._first
         deep = self.retinotopic and 0 < layer < len(self.sizes) - 2
-        if not deep or self.deep_side >= self.shape[0]:
+        if not deep or self.deep_side >= self._positions(layer):
             return None
-        return self._between(layer)
+        offset = self._corners(layer)[:, None] - self._corners(layer + 1)
+        return ((offset >= 0) & (offset < self.deep_side)).all(axis=2)
 
     def connected_back(self, layer):
         """The same in the backward network, from ``layer + 1`` to ``layer``."""
@@ -93,32 +94,29 @@ class ReceptiveFields:
         -------
         ndarray, shape (sizes[layer], 2)
         """
-        return self._corners(layer)[:, ::-1] + self.side / 2
+        return self._corners(layer)[:, ::-1] + self._side(layer) / 2
+
+    def _side(self, layer):
+        """Side of the square of pixels that a cell of a hidden layer sees, through all below."""
+        return self.side + (layer - 1) * max(self.deep_side - 1, 0)
+
+    def _positions(self, layer):
+        """How many such squares fit along one side of the stimulus."""
+        return max(self.shape[0] - self._side(layer) + 1, 1)
 
     def _corners(self, layer):
-        """Row and column of the first pixel of each cell's field."""
+        """Row and column of the first pixel of each cell's square."""
         ratio = 1.324717957244746  # of the R2 sequence: x**3 = x + 1
         even = np.outer(np.arange(1, self.sizes[layer] + 1), [1 / ratio, 1 / ratio**2]) % 1
-        corners = np.floor(even * (self.shape[0] - self.side + 1)).astype(int)
+        corners = np.floor(even * self._positions(layer)).astype(int)
         if self.retinotopic:
             corners = corners[np.lexsort(corners.T[::-1])]
         return corners
 
     @functools.cached_property
     def _first(self):
-        height, width, colours = self.shape
+        height, width, _ = self.shape
         offset = np.arange(width)[:, None, None] - self._corners(1)  # pixel, cell, axis
         inside = (offset >= 0) & (offset < self.side)
         pixels = (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(height * width, -1)
-        pixels = np.repeat(pixels, colours, axis=0)
-        # afferents of one pixel follow one another, those of contrast after all of intensity
-        return np.tile(pixels, (self.sizes[0] // len(pixels), 1))
-
-    @functools.cache  # noqa: B019 (lives as long as its network)
-    def _between(self, layer):
-        """Squares are moved inwards at the border, so that they hold as many cells there."""
-        below, own = self.places(layer), self.places(layer + 1)
-        low, high = self.side / 2, self.shape[0] - self.side / 2
-        half = min(self.deep_side, high - low) / 2
-        centre = np.clip(own, low + half, high - half)
-        return (np.abs(below[:, None] - centre) <= half).all(axis=2)
+        return np.repeat(pixels, self.sizes[0] // len(pixels), axis=0)

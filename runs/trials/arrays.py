@@ -5,7 +5,7 @@ import numpy as np
 from bsd.networks import CONTROL_COLUMNS
 from bsd.runs.data import add_noise, blend, blur, contrast, jitter, occlude
 
-__all__ = ["shown_images", "trial_arrays"]
+__all__ = ["shown_images", "stimulus_intensities", "trial_arrays"]
 
 
 def trial_arrays(tables, dataset, network, seeds):
@@ -46,13 +46,8 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     encoding = network.encoding_matrix()
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
-    shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
-    drive[rows[uses["stimulus"]], shown] = images.reshape(len(images), network.n_stimulus)
-    if network.n_contrast:
-        on_and_off = slice(shown.stop, shown.stop + network.n_contrast)
-        gain, surround = network.parameters.encoding.contrast, network.parameters.encoding.surround
-        both = contrast(images, gain, surround)
-        drive[rows[uses["stimulus"]], on_and_off] = both.reshape(len(images), network.n_contrast)
+    own = slice(stimulus.start, stimulus.stop - network.n_context)
+    drive[rows[uses["stimulus"]], own] = stimulus_intensities(images, network)
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
@@ -70,6 +65,28 @@ def _encoded(shown, encoding):
     fraction = np.where(other >= 0, shown["blend"], 0.0)[:, None]
     concepts = shown["concept"].to_numpy(int)
     return (1 - fraction) * encoding[concepts] + fraction * encoding[other]
+
+
+def stimulus_intensities(images, network):
+    """Intensities of the stimulus afferents under some images.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, *image_shape)
+    network : BidirectionalNetwork
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n_afferents)
+        The afferents of a pixel follow one another: its colours, with ``encoding.contrast`` their
+        ON and then their OFF cells.
+    """
+    encoding = network.parameters.encoding
+    if network.n_contrast:
+        pixels = images.reshape(*images.shape[:3], -1)
+        on, off = np.moveaxis(contrast(pixels, encoding.contrast, encoding.surround), 1, 0)
+        images = np.concatenate([pixels, on, off], axis=3)
+    return images.reshape(len(images), network.n_stimulus + network.n_contrast)
 
 
 def shown_images(table, dataset, seed):
