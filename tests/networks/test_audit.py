@@ -79,10 +79,13 @@ def test_sound_networks_pass(small_network, name):
     assert set(checked.index) == set(found.verdicts)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-biophysical", "mnist", "fashion-local", "forecast", "text"])
+@pytest.mark.parametrize(
+    "name", ["digits", "digits-biophysical", "mnist", "fashion-local", "forecast", "text"]
+)
 def test_presets_pass(name):
     """Their parameters, in small layers."""
-    found = audit(BidirectionalNetwork([144, 12, 12, 3], PRESETS[name].parameters, capacity=4))
+    network = BidirectionalNetwork([144, 12, 12, 3], PRESETS[name].parameters, capacity=4)
+    found = audit(network)
     assert found.passed, found.table.to_string()
 
 
