@@ -83,7 +83,7 @@ def stimulus_intensities(images, network):
     """
     encoding = network.parameters.encoding
     if network.n_contrast:
-        pixels = images.reshape(*images.shape[:3], -1)
+        pixels = images if images.ndim == 4 else images[..., None]
         on, off = np.moveaxis(contrast(pixels, encoding.contrast, encoding.surround), 1, 0)
         images = np.concatenate([pixels, on, off], axis=3)
     return images.reshape(len(images), network.n_stimulus + network.n_contrast)
