@@ -300,6 +300,16 @@ PRESETS = {
             expected="not measured yet",
         ),
         Experiment(
+            "mnist-local",
+            "complete MNIST, retinotopic layers, ON and OFF afferents",
+            "mnist",
+            (1200, 512),
+            3,
+            _LOCAL,
+            shift=1,
+            expected="not measured yet",
+        ),
+        Experiment(
             "fashion-local",
             "complete Fashion-MNIST, retinotopic layers, ON and OFF afferents",
             "fashion",
