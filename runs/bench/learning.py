@@ -37,7 +37,7 @@ OWN = {
 #: Methods of `torch_baselines.py`.
 BASELINES = ("bp", "batch_bsd", "feedback_alignment", "frozen")
 #: Learning rates from which a validation part of the training set chooses.
-GRID = (1e-3, 3e-3, 1e-2)
+GRID = (1e-3, 3e-3, 1e-2, 3e-2)
 VALIDATION = 1 / 6
 TARGET = 0.95
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -262,25 +263,39 @@ def list_():
     from bsd.runs.experiments import PRESETS
     from bsd.runs.sweeps import SHIPPED, read_sweep
 
-    table = Table()
-    for column in ("experiment", "what", "data", "hidden", "epochs", "expected"):
-        table.add_column(column, no_wrap=column == "experiment")
-    for preset in PRESETS.values():
-        table.add_row(
-            preset.name, preset.description, preset.data, "-".join(map(str, preset.hidden)),
-            str(preset.epochs), preset.expected,
-        )
-    Console().print(table)
-    table = Table()
-    for column in ("sweep", "what", "experiment", "points", "seeds"):
-        table.add_column(column, no_wrap=column == "sweep")
-    for name in SHIPPED:
-        sweep = read_sweep(name)
-        table.add_row(
-            name, sweep.description, sweep.base.name, str(len(sweep.points)),
-            ", ".join(map(str, sweep.seeds)),
-        )
-    Console().print(table)
+    head = ("experiment", "data", "hidden", "epochs", "expected accuracy and time")
+    _listing(head, {
+        (p.name, p.data, _widths(p.hidden), str(p.epochs), p.expected): p.description
+        for p in PRESETS.values()
+    })
+    sweeps = [read_sweep(name) for name in SHIPPED]
+    _listing(("sweep", "experiment", "points", "seeds"), {
+        (name, s.base.name, str(len(s.points)), ", ".join(map(str, s.seeds))): s.description
+        for name, s in zip(SHIPPED, sweeps, strict=True)
+    })
+
+
+def _widths(hidden):
+    """Hidden widths in few characters."""
+    if len(hidden) > 2 and len(set(hidden)) == 1:
+        return f"{len(hidden)} x {hidden[0]}"
+    return "-".join(map(str, hidden))
+
+
+def _listing(head, entries):
+    """Print rows in columns, each with a line about it."""
+    console = Console()
+    widths = [max(map(len, column)) + 2 for column in zip(head, *entries, strict=True)]
+
+    def line(cells, style):
+        padded = "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        console.print(Text(padded.rstrip(), style), soft_wrap=True)
+
+    line(head, "dim")
+    for cells, about in entries.items():
+        line(cells, "bold")
+        console.print(Padding(Text(about), (0, 0, 0, 4)))
+    console.print()
 
 
 @app.command()
