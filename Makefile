@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Tests, a file at a time on each core; a compiled network needs a gigabyte.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+# Tests, a file at a time on each core, in the order of tests/conftest.py.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 INSTALLED_CUDA := $(VENV)/.installed-cuda
 # PyTorch is not to be had for every Python that runs bsd, so it has an environment of its own.
 TORCH_VENV := .venv-torch

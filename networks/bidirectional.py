@@ -22,7 +22,8 @@ from brian2 import (
     linked_var,
     prefs,
 )
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
+from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
 from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
@@ -38,6 +39,9 @@ __all__ = ["CONTROL_COLUMNS", "STRUCTURAL", "BidirectionalNetwork", "BrianObject
 
 #: Cell pairs of each hidden layer whose voltages can be recorded.
 N_PROBES = 8
+
+#: Of the three compartments; always recorded.
+POTENTIALS = ("v_s", "v_b", "v_a")
 
 #: Memory interneurons whose synapses take turns in the order of computation.
 MEMORY_BLOCK = 4
@@ -126,6 +130,9 @@ class BidirectionalNetwork:
         for example ``{"cells.tau_w": 30*ms}``, or in place of the model's own, for example
         ``{"cells.apical": array}`` with zeros for cells whose apical dendrite is blocked. New
         values compile nothing.
+    probe_variables : sequence of str, optional
+        Variables of the cells that are recorded beside the potentials of the probed cells
+        (`probes`), for example an adaptation current that changed equations add.
 
     Raises
     ------
@@ -144,6 +151,7 @@ class BidirectionalNetwork:
         precision="float32",
         equations=None,
         values=None,
+        probe_variables=(),
     ):
         if projection not in ("dense", "synapses"):
             raise InputError(f"projection = {projection!r}: choose 'dense' or 'synapses'.")
@@ -203,6 +211,7 @@ class BidirectionalNetwork:
         self.changed_equations = dict(equations or {})
         self.equations = equation_set(equations)
         self.extra_values = dict(values or {})
+        self.probe_variables = tuple(probe_variables)
         fixed = sorted({"PROPAGATE", "LEARN"} & set(equations or {}))
         if fixed and projection == "dense":
             raise InputError(
@@ -236,6 +245,7 @@ class BidirectionalNetwork:
             "receptive_fields": self.fields.local,
             "ranges": [self.fields.side, self.fields.deep_side] if self.fields.retinotopic else [],
             "contrast": self.n_contrast > 0,
+            "probe_variables": list(self.probe_variables),
             "equations": self.equations,
         }
 
@@ -325,6 +335,13 @@ class BidirectionalNetwork:
         populations = [self.layout.population(name, r) for r in replicas for name in names]
         most = max(1, N_PROBES // self.layout.replicas)
         return [(p, cell) for p in populations for cell in range(min(most, p.size))]
+
+    @property
+    def probe_units(self):
+        """Units of the `probe_variables`, as text: ``{"I_w": "A"}``; ``"1"`` without dimension."""
+        equations = Equations(self._cell_equations())
+        dimensions = {name: equations[name].dim for name in self.probe_variables}
+        return {n: "1" if d is DIMENSIONLESS else str(get_unit(d)) for n, d in dimensions.items()}
 
     # ------------------------------------------------------------------ Brian2 objects
 
@@ -568,26 +585,30 @@ class BidirectionalNetwork:
         partners = [place.get(self.layout.partner(p), place[p]) for p in place]
         return (slots * np.array(partners)[:, None] + np.arange(slots)).ravel()
 
+    def _cell_equations(self):
+        eqs, learning = self.equations, self.parameters.learning
+        model = eqs["COMPARTMENTS"]
+        model += eqs["APICAL_" + ("VOLTAGES" if learning.features == "voltages" else "SPIKES")]
+        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
+        if learning.top_rule == "softmax":
+            model += eqs["CELL_LEARNING_SOFTMAX"]
+        if self.projection == "dense":
+            model += "emit : 1  # above 0 in a step with a spike\n"
+        return model
+
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
         learning, cell = self.parameters.learning, self.parameters.cell
         graded = learning.features == "voltages"
         softmax = learning.top_rule == "softmax"
         refractory = float(cell.refractory) > 0
-        model = eqs["COMPARTMENTS"]
-        model += eqs["APICAL_VOLTAGES"] if graded else eqs["APICAL_SPIKES"]
-        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
-        if softmax:
-            model += eqs["CELL_LEARNING_SOFTMAX"]
-        if self.projection == "dense":
-            model += "emit : 1  # above 0 in a step with a spike\n"
         ready = " and not_refractory" if refractory else ""
         events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
         events.update(self._learning_event)
         cells = objects.add(
             NeuronGroup(
                 layout.n_cells,
-                self._model("cells", model),
+                self._model("cells", self._cell_equations()),
                 threshold=eqs["THRESHOLD"],
                 reset=eqs["RESET"] + "\n" + eqs["COUNT_SPIKE"],
                 refractory="t_ref" if refractory else False,
@@ -802,6 +823,7 @@ class BidirectionalNetwork:
         return np.concatenate(memories), np.concatenate(cells)
 
     def _create_monitors(self, objects):
+        self._check_probes(objects.cells)
         run = self.capacity + 1, self.parameters.timing.duration
         cells, afferents = objects.cells, objects.afferents
         objects.trial_cells = TrialRecord(cells, ["n_s", "u"], *run)
@@ -811,10 +833,27 @@ class BidirectionalNetwork:
         objects.add(EventMonitor(afferents, "recorded", name="afferent_spikes"))
         objects.add(
             StateMonitor(
-                cells, ["v_s", "v_b", "v_a"], record=[p.start + cell for p, cell in self.probes],
+                cells, [*POTENTIALS, *self.probe_variables],
+                record=[p.start + cell for p, cell in self.probes],
                 when="after_thresholds", name="probe_voltages",
             )
         )
+
+    def _check_probes(self, cells):
+        own = [
+            equation.varname for equation in cells.equations.values()
+            if equation.var_type == FLOAT and equation.varname not in POTENTIALS
+            and not {"shared", "constant", "linked"} & set(equation.flags)
+        ]
+        names = self.probe_variables
+        for name in names:
+            if name not in own:
+                raise InputError(
+                    f"probe_variables: the cells have no variable {name!r} to record besides their "
+                    f"potentials: choose from {', '.join(own)}."
+                )
+        if len(set(names)) < len(names):
+            raise InputError(f"probe_variables = {list(names)}: name each variable once.")
 
     # ------------------------------------------------------------------ run-time values
 

@@ -1,12 +1,43 @@
 """Fixtures for all tests: a small made-up data set, trial tables, networks, the command."""
 
+import gc
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+#: Files with the longest tests, longest first: they start first, and short ones fill the end.
+LONGEST = (
+    "cli/test_interrupt.py",
+    "sweeps/test_run.py",
+    "experiments/perception/test_experiments.py",
+    "engine/test_cuda.py",
+    "experiments/test_run.py",
+    "examples/test_examples.py",
+    "engine/test_devices.py",
+    "experiments/test_sequences.py",
+    "test_readme.py",
+    "networks/test_audit.py",
+    "engine/test_cohorts.py",
+    "engine/test_export.py",
+    "cli/test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    rank = {here / file: number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: Brian2 collects garbage before each run, among all objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,7 +33,7 @@ from bsd.runs.trials import COLUMNS, SOURCES, check_table, trial_arrays
 #: Generated cases of each kind.
 N = {
     "parameters": 500, "experiments": 150, "tables": 300, "weights": 300, "checkpoints": 150,
-    "folders": 150, "idx": 150, "colour": 150, "sweeps": 150, "assignments": 300,
+    "folders": 150, "idx": 150, "npz": 150, "colour": 150, "sweeps": 150, "assignments": 300,
 }
 N_CASES = sum(N.values())
 
@@ -327,16 +327,9 @@ def images(tmp_path, monkeypatch):
     return folder
 
 
-@settings(max_examples=N["idx"], **_ANY)
-@given(data=st.data())
-def test_idx_files(images, nothing_executed, data):
-    """The content is changed before or after it is compressed."""
-    file = images / data.draw(st.sampled_from(list(IDX_FILES.values())))
+def read_or_refused(file, changed):
+    """Images whose file was changed are refused, or are what images must be."""
     content = file.read_bytes()
-    if data.draw(st.booleans()):
-        changed = gzip.compress(mutated(data, gzip.decompress(content)), 1)
-    else:
-        changed = mutated(data, content)
     file.write_bytes(changed)
     try:
         was, found = refused(load, "mnist")
@@ -347,6 +340,44 @@ def test_idx_files(images, nothing_executed, data):
             x, y = getattr(found, f"x_{part}"), getattr(found, f"y_{part}")
             assert x.shape == (12, 28, 28) and 0 <= x.min() and x.max() <= 1
             assert 0 <= y.min() and y.max() < 10
+
+
+@settings(max_examples=N["idx"], **_ANY)
+@given(data=st.data())
+def test_idx_files(images, nothing_executed, data):
+    """The content is changed before or after it is compressed."""
+    file = images / data.draw(st.sampled_from(list(IDX_FILES.values())))
+    content = file.read_bytes()
+    if data.draw(st.booleans()):
+        changed = gzip.compress(mutated(data, gzip.decompress(content)), 1)
+    else:
+        changed = mutated(data, content)
+    read_or_refused(file, changed)
+
+
+@settings(max_examples=N["npz"], **_ANY)
+@given(data=st.data())
+def test_npz_files(tmp_path, monkeypatch, nothing_executed, data):
+    """Bytes of the archive are changed, or an array is of another type, shape or range."""
+    monkeypatch.setenv("BSD_DATA", str(tmp_path))
+    images = np.arange(12 * 28 * 28).reshape(12, 28, 28) % 256
+    arrays = {
+        "x_train": images.astype(np.uint8), "y_train": np.arange(12) % 10,
+        "x_test": images / 255.0, "y_test": np.arange(12, dtype=np.uint8) % 10,
+    }
+    file = tmp_path / "mnist.npz"
+    if data.draw(st.booleans()):
+        name = data.draw(st.sampled_from([*arrays]))
+        array = arrays[name].astype(data.draw(DTYPES))
+        scale = data.draw(st.sampled_from([1, 0, -1, 256]))
+        with np.errstate(all="ignore"):
+            array = array * np.array(scale) if array.dtype.kind in "iuf" else array
+        arrays[name] = data.draw(
+            st.sampled_from([array, array[None], array[:-1], array[:0], array.ravel()])
+        )
+    np.savez(file, **arrays)
+    content = file.read_bytes()
+    read_or_refused(file, content if data.draw(st.booleans()) else mutated(data, content))
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The C++ standalone device: compile a network once, then run its binary chunk by chunk."""
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from bsd.equations.errors import InputError
+from bsd.runs.engine.sources import UNITS, shorten
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     cache_directory,
@@ -17,6 +20,9 @@ from bsd.runs.engine.standalone import (
 __all__ = ["FLAGS", "CppSimulator", "cache_directory", "compiler", "generate", "structure_key"]
 
 FLAGS = ["-O3", "-ffast-math", "-fno-finite-math-only", "-march=native", "-std=c++17", "-w"]
+
+#: Sources that are no code objects.
+_PROGRAM = ("synapses_classes", "objects", "network", "run", "main", "brianlib/spikequeue")
 
 
 def structure_key(network):
@@ -72,14 +78,28 @@ def generate(network, directory):
         codegen__cpp__extra_compile_args_gcc=FLAGS,
         devices__cpp_standalone__openmp_threads=0,
     ):
-        return write_project(network, directory, "cpp_standalone")
+        manifest = write_project(network, directory, "cpp_standalone")
+    _shorten(Path(directory), {spec["file"] for spec in manifest["outputs"].values()})
+    return manifest
+
+
+def _shorten(directory, outputs):
+    queue = directory / "brianlib" / "spikequeue.cpp"
+    here, joined = '"spikequeue.h"', '"brianlib/spikequeue.h"'
+    queue.write_text(queue.read_text().replace(here, joined))
+    shorten(directory, ".cpp", _PROGRAM, outputs)
+    makefile = directory / "makefile"
+    sources = "SRCS = " + " ".join(f"{unit}.cpp" for unit in UNITS)
+    text, found = re.subn(r"^SRCS = .*$", sources, makefile.read_text(), flags=re.MULTILINE)
+    if found != 1:
+        raise RuntimeError(f"Brian2's makefile has {found} lines 'SRCS' instead of one")
+    makefile.write_text(text)
 
 
 def make(folder, progress):
     """Compile a generated project, as many files at a time as there are cores."""
     (folder / "make.deps").touch()  # the sources are new: nothing to depend on
-    total = len(list(folder.glob("**/*.cpp"))) + 1
-    run_make(folder, [f"CXX={compiler()}", "-o", "make.deps"], total, progress)
+    run_make(folder, [f"CXX={compiler()}", "-o", "make.deps"], len(UNITS) + 1, progress)
 
 
 class CppSimulator(StandaloneSimulator):

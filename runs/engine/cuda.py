@@ -1,7 +1,6 @@
 """The CUDA standalone device: brian2cuda makes a network a program for one NVIDIA GPU.
 
-What brian2cuda 1.0b1 writes is corrected where it would be wrong or slow (`_correct`), and joined
-into two files, because nvcc spends most of its time on headers that every file includes.
+What brian2cuda 1.0b1 writes is corrected where it would be wrong or slow (`_correct`).
 """
 
 import importlib.util
@@ -17,6 +16,7 @@ from brian2 import BrianLogger
 
 from bsd.equations.errors import InputError
 from bsd.runs.engine import cpp
+from bsd.runs.engine.sources import UNITS, shorten
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     hashed,
@@ -246,9 +246,8 @@ def generate(network, directory, compute_capability):
         tools.reset_cuda_installation()
         tools.reset_gpu_selection()
     _correct(directory, network.parameters.timing, trials[0])
-    _write_only(directory, {spec["file"] for spec in manifest["outputs"].values()})
     manifest["launches"] = launches(directory, network.parameters.timing)
-    _join(directory)
+    shorten(directory, ".cu", _PROGRAM, {spec["file"] for spec in manifest["outputs"].values()})
     _write_makefile(directory, compute_capability)
     return manifest
 
@@ -316,33 +315,6 @@ def _correct(directory, timing, n_trials):
     )
 
 
-_OUTPUT = re.compile(
-    r"""
-    (?:CUDA_SAFE_CALL\(\s*cudaMemcpy\([^;]*cudaMemcpyDeviceToHost\)\s*\);\s*  # from the device
-       |\w+\s=\sdev\w+;\s*)?
-    ofstream\soutfile_(\w+);\s*
-    outfile_\1\.open\(results_dir\s\+\s"([^"]+)".*?
-    Error\swriting\soutput\sfile\sfor\s\1\."\s<<\sendl;\s*\}
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def _write_only(directory, files):
-    """Leave out results that nobody reads: in a cohort, gigabytes of indices of synapses."""
-    file = directory / "objects.cu"
-    kept, found = file.read_text(), set()
-
-    def chosen(match):
-        found.add(match[2])
-        return match[0] if match[2] in files else ""
-
-    kept = _OUTPUT.sub(chosen, kept)
-    if missing := files - found:
-        raise RuntimeError(f"brian2cuda's objects.cu does not write {sorted(missing)}")
-    file.write_text(kept)
-
-
 _COPY_AT_ONCE = """\
 static std::vector<int32_t> _all_ids;
             _all_ids.insert(_all_ids.end(), h_vec_synapse_ids_by_pre[i].begin(),
@@ -395,37 +367,6 @@ def launches(directory, timing):
     return count
 
 
-_INCLUDE = re.compile(r'^[ \t]*#include\s*(<[^>]+>|"[^"]+").*$', re.MULTILINE)
-_FUNCTION = re.compile(r"^void (\w+)\(\)\s*$", re.MULTILINE)
-
-
-def _join(directory):
-    """Join the sources into two files: the code objects, each in a namespace, and the rest."""
-    folder = directory / "code_objects"
-    after = {file.name: file for file in folder.glob("after_run_*.cu")}
-    headers, bodies = {}, []
-    for file in sorted(set(folder.glob("*.cu")) - set(after.values())):
-        text = file.read_text()
-        # what is done after the run calls a kernel of the same object
-        if last := after.get(f"after_run_{file.name}"):
-            text += last.read_text()
-        headers |= dict.fromkeys(_INCLUDE.findall(text))
-        body, space = _INCLUDE.sub("", text), f"in_{file.stem}"
-        calls = [f"void {name}() {{ {space}::{name}(); }}" for name in _FUNCTION.findall(body)]
-        bodies.append(f"namespace {space}\n{{\n{body}\n}}\n" + "\n".join(calls))
-    includes = "".join(f"#include {name}\n" for name in headers)
-    (directory / "code_objects.cu").write_text(includes + "\n".join(bodies) + "\n")
-    parts = [directory / f"{name}.cu" for name in _PROGRAM]
-    whole = "\n".join(part.read_text() for part in parts)
-    for file in [*folder.glob("*.cu"), *parts]:
-        file.unlink()
-    (directory / "program.cu").write_text(whole)
-    left = list(directory.rglob("*.cu"))
-    if len(left) != len(_UNITS):
-        raise RuntimeError(f"brian2cuda wrote files that are not known: {sorted(left)}")
-
-
-_UNITS = ("code_objects", "program")
 _PROGRAM = ("synapses_classes", "objects", "network", "rand", "run", "main")
 
 _MAKEFILE = """\
@@ -459,7 +400,7 @@ def _write_makefile(directory, compute_capability):
     for mark, value in {
         "@GPU@": compute_capability.replace(".", ""),
         "@HOST@": " ".join(cpp.FLAGS).replace("-march=native", "-march=$(ARCH)"),
-        "@OBJECTS@": " ".join(f"{unit}.o" for unit in _UNITS),
+        "@OBJECTS@": " ".join(f"{unit}.o" for unit in UNITS),
         "@FLAGS@": " ".join(FLAGS),
     }.items():
         text = text.replace(mark, value)
@@ -482,7 +423,7 @@ def make(folder, progress):
     arguments = [f"NVCC={nvcc()}", f"CXX={cpp.compiler()}"]
     if home := curand_home():
         arguments.append(f"CURAND_HOME={home}")
-    run_make(folder, arguments, len(_UNITS) + 1, progress)
+    run_make(folder, arguments, len(UNITS) + 1, progress)
 
 
 class CudaSimulator(StandaloneSimulator):

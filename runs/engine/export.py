@@ -267,10 +267,14 @@ def _manifest(network, n_trials, manifest, seeds):
         "afferent_spikes": "one entry per spike",
         "probe_voltages": f"one row per time step, {network.parameters.timing.steps} a trial",
     }
+    meanings = _MEANINGS | {
+        f"probe_voltages.{name}": f"{name} of the probed cells ({unit})"
+        for name, unit in network.probe_units.items()
+    }
     outputs = {
         name: {
             **spec,
-            "meaning": _MEANINGS.get(name, ""),
+            "meaning": meanings.get(name, ""),
             "rows": rows.get(name.split(".")[0], "final values"),
         }
         for name, spec in manifest["outputs"].items()
@@ -293,6 +297,7 @@ def _manifest(network, n_trials, manifest, seeds):
             "capacity": network.capacity,
             "precision": network.precision,
             "equations": network.changed_equations,
+            "probe_variables": list(network.probe_variables),
         },
         "populations": [
             {

@@ -35,6 +35,9 @@ class Recording:
         Spikes per trial and cell, of the trials whose ``record`` is set.
     spikes, voltages : DataFrame
         Of the trials whose ``record`` is set.
+    traces : DataFrame
+        Of the same trials, what ``network.probe_variables`` names: ``value`` in the SI unit of
+        the column ``unit``.
     recalled : DataFrame
         Rate (in units of f_max) and mean basal drive (in units of R_b I_u) of each recalled
         pixel, of trials in which the backward network was driven without plasticity.
@@ -47,6 +50,7 @@ class Recording:
     cell_counts: pd.DataFrame
     spikes: pd.DataFrame
     voltages: pd.DataFrame
+    traces: pd.DataFrame
     recalled: pd.DataFrame
 
     @classmethod
@@ -84,6 +88,7 @@ class Recording:
             cell_counts=each(_cell_counts),
             spikes=_spikes(network, tables[0], outputs),
             voltages=each(_voltages),
+            traces=each(_traces),
             recalled=each(_recalled),
         )
 
@@ -236,6 +241,24 @@ def _spikes(network, table, outputs):
 
 
 def _voltages(network, table, outputs, replica):
+    variables = {
+        variable: {"compartment": compartment} for variable, compartment in COMPARTMENTS.items()
+    }
+    voltages = _probed(network, table, outputs, replica, variables)
+    voltages["v_mV"] = voltages.pop("value") * 1e3
+    return voltages
+
+
+def _traces(network, table, outputs, replica):
+    units = network.probe_units
+    variables = {name: {"variable": name, "unit": unit} for name, unit in units.items()}
+    if not variables:
+        return pd.DataFrame()
+    return _probed(network, table, outputs, replica, variables)
+
+
+def _probed(network, table, outputs, replica, variables):
+    """Time courses of variables in the probed cells; columns of each variable are given."""
     timing = network.parameters.timing
     kept = np.flatnonzero(table["record"].astype(bool))
     steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
@@ -244,7 +267,7 @@ def _voltages(network, table, outputs, replica):
     for column, (population, cell) in enumerate(network.probes):
         if population.replica != replica:
             continue
-        for variable, compartment in COMPARTMENTS.items():
+        for variable, columns in variables.items():
             frames.append(
                 pd.DataFrame(
                     {
@@ -252,8 +275,8 @@ def _voltages(network, table, outputs, replica):
                         "t_ms": np.tile(t_ms, len(kept)),
                         **_labels(population),
                         "cell": cell,
-                        "compartment": compartment,
-                        "v_mV": outputs[f"probe_voltages.{variable}"][steps, column] * 1e3,
+                        **columns,
+                        "value": outputs[f"probe_voltages.{variable}"][steps, column],
                     }
                 )
             )

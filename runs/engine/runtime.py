@@ -9,7 +9,7 @@ from brian2.devices.device import reset_device
 
 from bsd.networks.equation_errors import explained
 from bsd.runs.engine.standalone import trim
-from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
+from bsd.runs.engine.variables import check_inputs, input_specs, output_columns, output_names
 
 __all__ = ["RuntimeSimulator"]
 
@@ -62,7 +62,7 @@ class RuntimeSimulator:
                 report_period=0.5 * brian2.second,
             )
         outputs, columns = {}, output_columns(self.network)
-        for name in OUTPUTS + STATE:
+        for name in output_names(self.network):
             owner, variable = name.split(".")
             value = np.array(getattr(self.objects, owner).variables[variable].get_value())
             if owner in columns:

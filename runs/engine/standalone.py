@@ -22,7 +22,7 @@ import bsd.equations
 import bsd.networks
 from bsd.equations.errors import InputError
 from bsd.networks.equation_errors import explained
-from bsd.runs.engine.variables import OUTPUTS, STATE, check_inputs, input_specs, output_columns
+from bsd.runs.engine.variables import check_inputs, input_specs, output_columns, output_names
 
 __all__ = [
     "StandaloneSimulator",
@@ -60,7 +60,7 @@ def hashed(network, files, **parts):
     str
     """
     here = Path(__file__).parent
-    files = [*files, "standalone.py", "variables.py"]
+    files = [*files, "sources.py", "standalone.py", "variables.py"]
     sources = {name: (here / name).read_text() for name in files}
     for package in (bsd.equations, bsd.networks):
         for file in sorted(Path(package.__path__[0]).glob("*.py")):
@@ -138,7 +138,7 @@ def write_project(network, directory, device_name, prepare=None, report=None):
 
 def _manifest(network, objects, device):
     outputs, columns = {}, output_columns(network)
-    for name in OUTPUTS + STATE:
+    for name in output_names(network):
         owner, variable = name.split(".")
         var = getattr(objects, owner).variables[variable]
         outputs[name] = {
@@ -247,7 +247,7 @@ class StandaloneSimulator:
         Returns
         -------
         dict of str to ndarray
-            `OUTPUTS` (per-trial ones as ``(n_trials, cells)``) and `STATE`.
+            All that `output_names` says, per-trial ones as ``(n_trials, cells)``.
         """
         inputs = check_inputs(self.specs, inputs)
         with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:

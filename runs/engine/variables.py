@@ -4,7 +4,7 @@ import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
 
-__all__ = ["OUTPUTS", "STATE", "check_inputs", "input_specs", "output_columns"]
+__all__ = ["STATE", "check_inputs", "input_specs", "output_columns", "output_names"]
 
 #: Variables that a chunk of trials hands on to the next.
 STATE = (
@@ -14,7 +14,7 @@ STATE = (
 
 #: Recorded variables: per trial (rows are trials), per event, per time step; last, whether the
 #: run came to its end (1) or was interrupted.
-OUTPUTS = (
+_OUTPUTS = (
     "trial_cells.n_s",
     "trial_cells.u",
     "trial_afferents.n_s",
@@ -30,6 +30,11 @@ OUTPUTS = (
     "probe_voltages.v_a",
     "afferents.finished",
 )
+
+
+def output_names(network):
+    """Names of what a simulation gives back, ``"object.variable"``; `STATE` comes last."""
+    return [*_OUTPUTS, *(f"probe_voltages.{name}" for name in network.probe_variables), *STATE]
 
 
 def output_columns(network):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsd.analysis import figures
+from bsd.analysis import figures, sweep_report
 from bsd.analysis.style import FittedFigure
 from bsd.analysis.sweep_report import write_sweep_report
 from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
@@ -108,6 +108,21 @@ def test_report_stands_alone(frame, tmp_path, with_factors):
     else:
         assert "Of 4 points the best is lambda = 5" in html
         assert drawn == {"varied-learning.lam", "varied-learning.loss"}
+
+
+def test_each_parameter_is_drawn_against_accuracy_alignment_rates_and_time(frame):
+    sections = sweep_report._by_column(frame)
+    assert [section.name for section in sections] == [
+        "varied-learning.lam", "varied-learning.loss"
+    ]
+    for section in sections:
+        figure = FittedFigure()
+        section.draw(figure)
+        labels = [ax.get_ylabel() for ax in figure.axes]
+        for label, word in zip(labels, ("accuracy", "kappa", "Hz", "ms"), strict=True):
+            assert word in label
+        done = frame["status"] == "done"
+        assert all(len(ax.lines[0].get_xdata()) == done.sum() for ax in figure.axes)
 
 
 def test_report_of_nothing_is_refused(frame, tmp_path):

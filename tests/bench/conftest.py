@@ -1,5 +1,7 @@
 """A network that was measured, and a Python with PyTorch where there is one."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,37 @@ def torch_python():
     if python is None:
         pytest.skip("no Python with PyTorch")
     return python
+
+
+@pytest.fixture
+def command_without_torch(monkeypatch, bsd, tmp_path):
+    """Function that gives what `bsd bench NAME` says of a frame that it does not measure itself.
+
+    There is no PyTorch; options reach what would measure, and the files are those of every
+    comparison.
+    """
+    from bsd.runs.bench import torch_process
+
+    def run(module, name, frame):
+        asked = {}
+
+        def measure(chosen, seeds, save, **options):
+            asked.update(chosen=chosen, seeds=seeds, **options)
+            save(frame)
+            return frame
+
+        monkeypatch.setattr(module, f"measure_{name}", measure)
+        monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
+        code, out, err = bsd(
+            "bench", name, "--data", "digits", "--layers", "8,9", "--epochs", 3, "--seeds", "0,1",
+            "--train", 50, "--json", "--out", tmp_path,
+        )
+        assert code == 0, err
+        assert "make torch" in err
+        names = {f"{name}.csv", f"{name}.json", f"{name}.png", "settings.json"}
+        assert {f.name for f in tmp_path.iterdir()} == names
+        assert asked["chosen"].hidden == (8, 9) and asked["chosen"].epochs == 3
+        assert asked["seeds"] == [0, 1] and asked["n_train"] == 50
+        return json.loads(out.splitlines()[-1])
+
+    return run

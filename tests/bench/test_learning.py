@@ -8,7 +8,7 @@ import pytest
 
 from bsd.analysis.figures import plot_accuracy_curves
 from bsd.analysis.style import FittedFigure
-from bsd.runs.bench import learning, torch_process
+from bsd.runs.bench import learning
 from bsd.runs.experiments import experiment
 
 KEYS = {"accuracy", "gap_to_bp_points", "streaming_minus_batch_points"}
@@ -48,30 +48,11 @@ def test_figure_has_a_line_per_method():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [70, 80, 90])
 
 
-def test_command_without_torch(monkeypatch, bsd, tmp_path):
-    asked = {}
-
-    def measure(chosen, seeds, save, **options):
-        asked.update(chosen=chosen, seeds=seeds, **options)
-        save(curves(streaming=0.9))
-        return curves(streaming=0.9)
-
-    monkeypatch.setattr(learning, "measure_learning", measure)
-    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
-    code, out, err = bsd(
-        "bench", "learning", "--data", "digits", "--layers", "8,9", "--epochs", 3, "--seeds", "0,1",
-        "--train", 50, "--json", "--out", tmp_path,
-    )
-    assert code == 0, err
-    found = json.loads(out.splitlines()[-1])
+def test_command_without_torch(command_without_torch):
+    found = command_without_torch(learning, "learning", curves(streaming=0.9))
     assert KEYS <= found.keys()
     assert found["accuracy"] == {"streaming": pytest.approx(0.9)}
     assert found["gap_to_bp_points"] is None
-    assert "make torch" in err
-    names = {"learning.csv", "learning.json", "learning.png", "settings.json"}
-    assert {f.name for f in tmp_path.iterdir()} == names
-    assert asked["chosen"].hidden == (8, 9) and asked["chosen"].epochs == 3
-    assert asked["seeds"] == [0, 1] and asked["n_train"] == 50
 
 
 @pytest.mark.parametrize("wrong", [("--seeds", "0,0"), ("--train", 0), ("--layers", "a")])

@@ -1,14 +1,12 @@
 """`bsd bench robustness`: what is disturbed, and the numbers that come out."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from bsd.analysis.figures import plot_robustness
 from bsd.analysis.style import FittedFigure
-from bsd.runs.bench import robustness, torch_process
+from bsd.runs.bench import robustness
 from bsd.runs.bench.robustness import DISTURBANCES
 from bsd.runs.experiments import experiment
 
@@ -84,29 +82,10 @@ def test_figure_has_a_panel_per_kind_and_a_line_per_method():
         plot_robustness(frame(streaming=0.9).drop(columns="level"), ax=FittedFigure().subplots())
 
 
-def test_command_without_torch(monkeypatch, bsd, tmp_path):
-    asked = {}
-
-    def measure(chosen, seeds, save, **options):
-        asked.update(chosen=chosen, seeds=seeds, **options)
-        save(frame(streaming=0.9))
-        return frame(streaming=0.9)
-
-    monkeypatch.setattr(robustness, "measure_robustness", measure)
-    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
-    code, out, err = bsd(
-        "bench", "robustness", "--data", "digits", "--layers", "8,9", "--epochs", 3, "--seeds",
-        "0,1", "--train", 50, "--json", "--out", tmp_path,
-    )
-    assert code == 0, err
-    found = json.loads(out.splitlines()[-1])
+def test_command_without_torch(command_without_torch):
+    found = command_without_torch(robustness, "robustness", frame(streaming=0.9))
     assert found["accuracy"]["streaming"]["noise"][0] == pytest.approx(0.9)
     assert found["advantage_points"] is None
-    assert "make torch" in err
-    names = {"robustness.csv", "robustness.json", "robustness.png", "settings.json"}
-    assert {f.name for f in tmp_path.iterdir()} == names
-    assert asked["chosen"].hidden == (8, 9) and asked["chosen"].epochs == 3
-    assert asked["seeds"] == [0, 1] and asked["n_train"] == 50
 
 
 @pytest.mark.slow

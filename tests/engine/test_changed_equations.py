@@ -1,6 +1,7 @@
 """A user's own equations: what they add takes values, and mistakes are named in one line."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from brian2 import ms, nA, pA
 
@@ -66,6 +67,46 @@ def test_no_adaptation_is_the_plain_network(
     none = adapting(values={**adaptation[1], "cells.b_w": 0 * nA})
     changed = Simulation(none, dataset, "runtime", seed=2)
     assert changed.run(table).spikes.equals(plain.run(table).spikes)
+
+
+def test_a_variable_that_changed_equations_add_is_recorded(
+    adapting, adaptation, dataset, trial_table
+):
+    """Each spike of a cell adds b_w, which decays with tau_w: to 1e-12 of it, before the reset."""
+    network = adapting(probe_variables=["I_w", "n_s"])
+    table = trial_table(3).assign(record=[True, False, True])
+    recording = Simulation(network, dataset, "runtime", seed=2).run(table)
+    tau_ms, jump = (float(v) for v in adaptation[1].values())
+    tau_ms *= 1e3
+    traces = recording.traces
+    assert set(zip(traces["variable"], traces["unit"], strict=True)) == {("I_w", "A"), ("n_s", "1")}
+    same = ["trial", "t_ms", "population", "cell"]
+    of_probes = recording.voltages.query("compartment == 'soma'").reset_index(drop=True)
+    for variable, expected in (
+        ("I_w", lambda since: jump * np.exp(-since / tau_ms)), ("n_s", lambda since: since > 0)
+    ):
+        own = traces[traces["variable"] == variable].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own[same], of_probes[same])
+        for row in own.itertuples():
+            spikes = recording.spikes[
+                (recording.spikes["trial"] == row.trial) & (recording.spikes["cell"] == row.cell)
+                & (recording.spikes["population"] == row.population)
+            ]
+            since = row.t_ms - spikes["t_ms"].to_numpy()
+            summed = expected(since[since > 0]).sum()
+            assert row.value == pytest.approx(summed, rel=1e-12, abs=1e-12 * jump)
+        assert (own["value"] > 0).mean() > 0.2
+
+
+@pytest.mark.parametrize("names", [["I_q"], ["tau_w"], ["v_s"], ["population"], "I_w", [3]])
+def test_variables_that_cannot_be_recorded_are_named(adapting, dataset, names):
+    with pytest.raises(InputError, match=rf"no variable {names[0]!r}.* choose from .*I_w"):
+        Simulation(adapting(probe_variables=names), dataset, "runtime")
+
+
+def test_a_variable_is_recorded_once(adapting, dataset):
+    with pytest.raises(InputError, match="each variable once"):
+        Simulation(adapting(probe_variables=["I_w", "I_w"]), dataset, "runtime")
 
 
 #: Changes of the equations, changes of the values (None leaves one out), and what is said.

@@ -43,7 +43,8 @@ STRUCTURES = {
 def network(request, small_network, adaptation):
     base, assignments, options = STRUCTURES[request.param]
     if base == "biophysical":
-        options = {**options, "equations": adaptation[0], "values": adaptation[1]}
+        equations, values = adaptation
+        options = {**options, "equations": equations, "values": values, "probe_variables": ["I_w"]}
     return small_network(base, assignments=assignments, **options)
 
 
@@ -86,13 +87,12 @@ def test_compiled_equals_numpy(network, dataset, table):
         pd.testing.assert_frame_equal(getattr(on_numpy, name), getattr(compiled, name))
     silent = on_numpy.counts.groupby("population")["spikes"].sum() == 0
     assert not silent.any()
-    pd.testing.assert_frame_equal(
-        on_numpy.voltages, compiled.voltages, check_exact=False, rtol=0, atol=1e-9
-    )
-    for name in ("trials", "cosines", "recalled"):
+    for name in ("voltages", "trials", "cosines", "recalled"):
         pd.testing.assert_frame_equal(
             getattr(on_numpy, name), getattr(compiled, name), check_exact=False, rtol=0, atol=1e-9
         )
+    pd.testing.assert_frame_equal(on_numpy.traces, compiled.traces, rtol=1e-9, atol=0)
+    assert on_numpy.traces.empty or (on_numpy.traces["value"] > 0).mean() > 0.1
     assert_same_state(a.state, b.state, 1e-9)
     start = network.initial_state(2)
     for name in ("afferent_basal.w", "cortical_basal.w", "memory_pattern.mu"):
@@ -179,6 +179,7 @@ def test_compiled_networks_take_new_values_without_compiling(network, dataset, t
         precision=network.precision,
         equations=network.changed_equations,
         values={name: value / 2 for name, value in network.extra_values.items()},
+        probe_variables=network.probe_variables,
     )
     compiled = Simulation(changed, dataset, "cpp", seed=2)
     assert compiled.simulator.build_s == 0

@@ -364,6 +364,7 @@ def test_a_diverging_run_has_warnings(small, tmp_path):
     wild = small.changed(epochs=1, assignments={"learning.eta": 500, "learning.eta_top": 500})
     metrics = _run(wild, tmp_path, progress=lambda *event: said.append(event))
     assert metrics["warnings"] and any("exploded" in text for text in metrics["warnings"])
+    assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == metrics["warnings"]
     while_running = [text for stage, _, _, text in said if stage == "warning"]
     assert while_running and set(while_running) <= set(metrics["warnings"])
     report = write_report(tmp_path).read_text()
