@@ -282,8 +282,8 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     ----------
     recalled, class_mean : array_like, shape (n_concepts, n_pixels)
         Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
-    image_shape : (int, int)
-        Rows and columns of an image.
+    image_shape : (int, int) or (int, int, 3)
+        Rows and columns of an image; 3 where pixels are red, green and blue.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -301,10 +301,11 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     correlation = measures.recall_correlation(recalled, class_mean)
     image_shape = tuple(int(n) for n in image_shape)
     n_concepts, n_pixels = recalled.shape
-    if len(image_shape) != 2 or np.prod(image_shape) != n_pixels:
+    colour = image_shape[2:] == (3,)
+    if len(image_shape) != 2 + colour or np.prod(image_shape) != n_pixels:
         raise ValueError(
             f"{n_pixels} pixels do not fill an image of shape {image_shape}: "
-            "give image_shape as (rows, columns)"
+            "give image_shape as (rows, columns), in colour (rows, columns, 3)"
         )
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)

@@ -36,7 +36,7 @@ def structural_similarity(a, b):
 
     Parameters
     ----------
-    a, b : array_like, shape (n, height, width)
+    a, b : array_like, shape (n, height, width) or (n, height, width, channels)
         Intensities in 0 to 1.
 
     Returns
@@ -56,13 +56,14 @@ def structural_similarity(a, b):
     array([1.])
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.ndim != 3 or a.shape != b.shape:
+    if a.ndim not in (3, 4) or a.shape != b.shape:
         raise ValueError(
-            f"images have shapes {a.shape} and {b.shape}: give both as (n, height, width)"
+            f"images have shapes {a.shape} and {b.shape}: give both as (n, height, width), or "
+            "with channels"
         )
 
     def local_mean(images):
-        return gaussian_filter(images, (0, _WINDOW_SD, _WINDOW_SD), truncate=3.5)
+        return gaussian_filter(images, (0, _WINDOW_SD, _WINDOW_SD, 0)[: a.ndim], truncate=3.5)
 
     mean_a, mean_b = local_mean(a), local_mean(b)
     variance_a = local_mean(a**2) - mean_a**2
@@ -70,7 +71,7 @@ def structural_similarity(a, b):
     covariance = local_mean(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return np.mean(luminance * structure, axis=(1, 2))
+    return (luminance * structure).reshape(len(a), -1).mean(axis=1)
 
 
 def image_similarity(a, b):
@@ -78,7 +79,7 @@ def image_similarity(a, b):
 
     Parameters
     ----------
-    a, b : array_like, shape (n, height, width)
+    a, b : array_like, shape (n, height, width) or (n, height, width, channels)
         Intensities in 0 to 1.
 
     Returns
@@ -103,8 +104,8 @@ def nearest_images(images, library):
 
     Parameters
     ----------
-    images : array_like, shape (n, height, width)
-    library : array_like, shape (m, height, width)
+    images : array_like, shape (n, *image_shape)
+    library : array_like, shape (m, *image_shape)
 
     Returns
     -------

@@ -68,7 +68,7 @@ def plot_recalled_images(images, image_shape, ax=None):
     ----------
     images : pandas.DataFrame
         ``kind`` (class mean, nearest, recalled, noisy), ``concept, instance, pixel, rate``.
-    image_shape : (int, int)
+    image_shape : (int, int) or (int, int, 3)
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -236,7 +236,7 @@ def plot_completed_images(images, image_shape, cue="left", ax=None):
     ----------
     images : pandas.DataFrame
         ``cue, kind`` (own, cue, completed, recalled), ``cycle, concept, percept, pixel, rate``.
-    image_shape : (int, int)
+    image_shape : (int, int) or (int, int, 3)
     cue : str
         Which mask.
     ax : matplotlib.axes.Axes, optional

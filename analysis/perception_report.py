@@ -1,6 +1,7 @@
 """Sections of a report on the experiments of perception and recall in a results folder."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -61,9 +62,10 @@ def _read(path, reader):
 
 
 def _image_shape(images):
-    """Rows and columns of the images of a frame, which are square."""
-    side = round(np.sqrt(images["pixel"].max() + 1))
-    return side, side
+    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour."""
+    n_pixels = int(images["pixel"].max()) + 1
+    side = math.isqrt(n_pixels)
+    return (side, side) if side**2 == n_pixels else (math.isqrt(n_pixels // 3),) * 2 + (3,)
 
 
 def _percent(share):

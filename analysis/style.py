@@ -117,14 +117,14 @@ def panels_in(ax, height, n_rows, n_columns, **options):
 
 
 def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
-    """Images of one grey scale in rows and columns.
+    """Images of one grey scale, or in colour, in rows and columns.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes or None
     stacks : list of lists of array_like or None
         Pixels of each image, as shares of the largest rate; None leaves a place empty.
-    image_shape : (int, int)
+    image_shape : (int, int) or (int, int, 3)
     row_labels, titles : list of str
         Of the rows, and of the columns.
     below : list of lists of str, optional
@@ -155,7 +155,8 @@ def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
             panel.set_xlabel(below[row][column], fontsize=8.5)
     for panel, label in zip(panels[:, 0], row_labels, strict=True):
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5)
-    colour_bar(ax, drawn, panels, "rate / largest rate", ticks=[0, 0.5, 1])
+    if len(image_shape) == 2:
+        colour_bar(ax, drawn, panels, "rate / largest rate", ticks=[0, 0.5, 1])
     return ax
 
 

@@ -206,6 +206,21 @@ class EncodingParameters(_Checked):
         "(0: all of the stimulus)", "after Hubel & Wiesel 1962 (receptive fields)",
         bounds=(0, 10_000),
     )
+    deep_field: int = parameter(
+        0, 1, "n_df", "side of the square of pixels in which the fields begin of the cells that a "
+        "cell of a deeper hidden layer receives; the backward network mirrors it (0: all cells, "
+        "and the recalled stimulus receives all of the first layer)",
+        "after Van Essen & Maunsell 1983 (retinotopic areas)", bounds=(0, 10_000),
+    )
+    contrast: float = parameter(
+        0.0, 1, "g_c", "gain of ON and OFF afferents, which fire in proportion to how much "
+        "brighter or darker a pixel is than its surround (0: none)",
+        "after Kuffler 1953 (centre and surround)", bounds=(0, 100),
+    )
+    surround: float = parameter(
+        1.5, 1, "sigma_c", "SD of the surround of ON and OFF afferents, in pixels",
+        bounds=(0.1, 100),
+    )
     context: int = parameter(
         0, 1, "n_x", "trials whose rates of the first hidden layer context cells repeat: 1 for the "
         "trial before, 2 for the two before, each with cells of its own (0: no context cells)",

@@ -132,7 +132,7 @@ def _set_values(network, objects, weights):
                 f"weights {projection.name}: shape {given.shape}, the network has "
                 f"{projection.shape}: audit it with the options of its run."
             )
-        state[f"{projection.synapses}.w"][projection.synapse_slice] = given.ravel()
+        state[f"{projection.synapses}.w"][projection.synapse_slice] = projection.of_synapses(given)
     for key, value in (network.values() | state).items():
         group, name = key.split(".")
         variable = getattr(objects, group).variables[name]
@@ -459,7 +459,7 @@ class _Auditor:
     def _matrix(self, name, replica):
         projection = self.layout.projection(name, replica)
         w = getattr(self.objects, projection.synapses).variables["w"].get_value()
-        return w[projection.synapse_slice].reshape(projection.shape)
+        return projection.matrix(w)
 
     def _try_drive(self):
         """Let a few cells fire: the drive must be the sum over their own synapses."""

@@ -7,7 +7,6 @@ that shapes the generated code is in `BidirectionalNetwork.structure`, nothing e
 
 import hashlib
 import json
-import math
 import re
 
 import numpy as np
@@ -31,6 +30,7 @@ from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
 from bsd.networks.layout import Layout
+from bsd.networks.receptive_fields import ReceptiveFields, image_shape
 from bsd.networks.schedule import SCHEDULE
 from bsd.networks.trial_count import trials_over
 from bsd.networks.trial_record import TrialRecord
@@ -177,22 +177,26 @@ class BidirectionalNetwork:
                 f"layers = {layers}: give the cells of the stimulus, at least one hidden width and "
                 "the number of concepts, each a positive whole number."
             )
-        field = parameters.encoding.receptive_field
-        if field and math.isqrt(layers[0]) ** 2 != layers[0]:
-            raise InputError(
-                f"encoding.receptive_field = {field}: needs a square stimulus, not {layers[0]} "
-                "pixels (0: no receptive fields)."
-            )
         self.n_stimulus, self.n_concepts = layers[0], layers[-1]
         self.n_context = layers[1] * parameters.encoding.context
-        if field and self.n_context:
+        for name in ("receptive_field", "contrast"):
+            if getattr(parameters.encoding, name) and self.n_context:
+                raise InputError(
+                    f"encoding.{name} = {getattr(parameters.encoding, name)}: context cells have "
+                    f"no place in the stimulus, use one of {name} and context."
+                )
+        if parameters.encoding.contrast and image_shape(layers[0]) is None:
             raise InputError(
-                f"encoding.receptive_field = {field}: context cells have no place in the stimulus, "
-                "use one of receptive_field and context."
+                f"encoding.contrast = {parameters.encoding.contrast}: needs a square stimulus, in "
+                f"grey or in three colours, not {layers[0]} numbers (0: no ON and OFF afferents)."
             )
+        self.n_contrast = 2 * layers[0] if parameters.encoding.contrast else 0
         n_output = layers[-1] * parameters.encoding.cells_per_concept
-        sizes = [layers[0] + self.n_context, *layers[1:-1], n_output]
-        self.layout = Layout(sizes, replicas)
+        n_afferents = self.n_stimulus + self.n_contrast + self.n_context
+        sizes = [n_afferents, *layers[1:-1], n_output]
+        self.fields = ReceptiveFields(parameters.encoding, self.n_stimulus, sizes)
+        ranges = {"connected": self._connected} if self.fields.retinotopic else {}
+        self.layout = Layout(sizes, replicas, **ranges)
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
                 raise InputError(
@@ -238,7 +242,9 @@ class BidirectionalNetwork:
             "softmax": p.learning.top_rule == "softmax",
             "top_memory": p.learning.top_rule == "reco",
             "own_values": sorted(self._own_values),
-            "receptive_fields": self.receptive_fields,
+            "receptive_fields": self.fields.local,
+            "ranges": [self.fields.side, self.fields.deep_side] if self.fields.retinotopic else [],
+            "contrast": self.n_contrast > 0,
             "probe_variables": list(self.probe_variables),
             "equations": self.equations,
         }
@@ -260,7 +266,7 @@ class BidirectionalNetwork:
         own = {name.split(".")[1] for name in self._own_values if name.startswith(f"{group}.")}
         if self.layout.replicas > 1:
             own |= _OWN_OF_REPLICA.get(group, set())
-        if group == "afferent_basal" and self.receptive_fields:
+        if group in self._masked:
             own.add("w_max")  # 0 where there is no synapse
         for name in own:
             text = re.sub(
@@ -270,6 +276,18 @@ class BidirectionalNetwork:
                 flags=re.MULTILINE,
             )
         return text
+
+    @property
+    def _masked(self):
+        """Names of the Synapses objects of which not all synapses are used."""
+        if not self.fields.local:
+            return ()
+        return ("afferent_basal", "cortical_basal")[: 1 + self.fields.retinotopic]
+
+    def _connected(self, name):
+        """Matrix of the connections of a projection, None where all reach all."""
+        forward, layer = name.startswith("W"), int(name.removeprefix("W").removeprefix("Theta"))
+        return self.fields.connected(layer) if forward else self.fields.connected_back(layer)
 
     def has_memory(self, population):
         """Whether the population learns by ReCo, and so has memory interneurons."""
@@ -488,9 +506,7 @@ class BidirectionalNetwork:
         afferents.run_regularly(
             eqs["ENCODERS"][self.parameters.encoding.kind], when="encode", name="afferents_encode"
         )
-        for name in ("target_start", "target_stop"):
-            setattr(afferents, name, self._afferent_wiring(name))
-        afferents.first_synapse = self._first_synapse("afferent_basal", layout.n_afferents)
+        self._wire(afferents, "afferent_basal")
         afferents.partner = layout.per_afferent(
             lambda p: np.arange(p.size) + layout.partner(p).start, int
         )
@@ -508,17 +524,17 @@ class BidirectionalNetwork:
         if self._learning_event:
             group.set_event_schedule("learn", when="learn", order=-1)
 
-    def _afferent_wiring(self, name):
-        side = name.removeprefix("target_")
-        return self.layout.per_afferent(lambda p: getattr(self.layout.target(p), side), int)
-
-    def _first_synapse(self, synapses, n):
-        first = np.zeros(n, dtype=int)
-        for projection in self.layout.projections:
-            if projection.synapses == synapses:
-                n_pre, n_post = projection.shape
-                first[projection.source.cells] = projection.start + n_post * np.arange(n_pre)
-        return first
+    def _wire(self, group, synapses):
+        """Tell each cell of a group its basal targets and its first synapse."""
+        wiring = {name: np.zeros(len(group), int)
+                  for name in ("target_start", "target_stop", "first_synapse")}
+        for p in self.layout.projections:
+            if p.synapses == synapses:
+                wiring["target_start"][p.source.cells] = p.target.start + p.targets[:, 0]
+                wiring["target_stop"][p.source.cells] = p.target.start + p.targets[:, 1]
+                wiring["first_synapse"][p.source.cells] = p.first_synapses
+        for name, values in wiring.items():
+            setattr(group, name, values)
 
     def _create_interneurons(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -624,12 +640,7 @@ class BidirectionalNetwork:
         cells.population = layout.per_cell(lambda p: p.index, int)
         if layout.replicas > 1:
             cells.replica = layout.per_cell(lambda p: p.replica, int)
-        for name, side in (("target_start", "start"), ("target_stop", "stop")):
-            setattr(cells, name, layout.per_cell(
-                lambda p, side=side: getattr(layout.target(p), side) if layout.target(p) else 0,
-                int,
-            ))
-        cells.first_synapse = self._first_synapse("cortical_basal", layout.n_cells)
+        self._wire(cells, "cortical_basal")
         cells.partner = layout.per_cell(lambda p: np.arange(p.size) + layout.partner(p).start, int)
         cells.paired = layout.per_cell(lambda p: layout.partner(p).pathway != "afferent", int)
         self._learn_early(cells)
@@ -672,7 +683,9 @@ class BidirectionalNetwork:
                 synapses.pre.when = when
                 synapses.learn.when, synapses.learn.order = "learn", 0
                 continue
-            dense = objects.dense[name] = DenseProjection(synapses, *self._sources(name))
+            banded = any(p.banded for p in self.layout.projections if p.synapses == name)
+            dense = DenseProjection(synapses, *self._sources(name), banded)
+            objects.dense[name] = dense
             functions = {f"{name}_drive": dense.drive, f"{name}_update": dense.update}
             objects.cells.namespace.update(functions)
             propagate = objects.cells.run_regularly(
@@ -688,12 +701,13 @@ class BidirectionalNetwork:
             learn.needed_variables = dense.arrays["update"]
 
     def _sources(self, synapses):
-        """For each cell, where its source population starts and stops in the source group."""
+        """For each cell, where the range of its sources starts and stops in the source group."""
         start, stop = np.zeros((2, self.layout.n_cells), dtype=np.int32)
-        for projection in self.layout.projections:
-            if projection.synapses == synapses:
-                start[projection.target.cells] = projection.source.start
-                stop[projection.target.cells] = projection.source.stop
+        for p in self.layout.projections:
+            if p.synapses == synapses:
+                first, last = p.sources.T
+                start[p.target.cells] = p.source.start + first
+                stop[p.target.cells] = p.source.start + last
         return start, stop
 
     def _create_apical(self, objects):
@@ -866,12 +880,12 @@ class BidirectionalNetwork:
                 values[name] = np.repeat(own[replicas], self.parameters.learning.memory_slots)
             else:
                 values[name] = own[[q.replica for q in self.layout.populations]]
-        if self.receptive_fields:
-            bounds = np.empty(self._synapse_numbers()["afferent_basal"])
+        for name in self._masked:
+            bounds = np.empty(self._synapse_numbers()[name])
             for p in self.layout.projections:
-                if p.synapses == "afferent_basal":
-                    bounds[p.synapse_slice] = self.connectivity(p).ravel()
-            values["afferent_basal.w_max"] = bounds * values["afferent_basal.w_max"]
+                if p.synapses == name:
+                    bounds[p.synapse_slice] = p.of_synapses(self.connectivity(p))
+            values[f"{name}.w_max"] = bounds * values[f"{name}.w_max"]
         values.update(self._cell_values())
         values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
@@ -966,14 +980,21 @@ class BidirectionalNetwork:
         return values
 
     @property
+    def intensity_cells(self):
+        """Which stimulus afferents, and cells that recall them, are of intensity, (n_stimulus,).
+
+        The afferents of a pixel follow one another: the intensities of its colours, and with
+        ``encoding.contrast`` its ON and then its OFF cells.
+        """
+        colours = image_shape(self.n_stimulus)[2] if self.n_contrast else 1
+        per_pixel = colours * (1 + self.n_contrast // self.n_stimulus)
+        return (np.arange(self.n_stimulus // colours)[:, None] * per_pixel
+                + np.arange(colours)).ravel()
+
+    @property
     def cells_per_layer(self):
         """Cells of each layer, of the stimulus without context cells."""
         return [self.n_stimulus, *self.layout.layers[1:]]
-
-    @property
-    def receptive_fields(self):
-        """Whether the cells of the first hidden layer receive a part of the stimulus only."""
-        return 0 < self.parameters.encoding.receptive_field < math.isqrt(self.layout.layers[0])
 
     def _synapse_numbers(self):
         return {p.synapses: p.synapse_slice.stop for p in self.layout.projections}
@@ -981,23 +1002,13 @@ class BidirectionalNetwork:
     def connectivity(self, projection):
         """Which cells of a projection's source reach which cells of its target.
 
-        The receptive fields of the first hidden layer are squares whose places are spread evenly
-        over the stimulus (the quasi-random R2 sequence of Roberts 2018).
-
         Returns
         -------
         ndarray of bool, shape (n_pre, n_post)
+            See `bsd.networks.receptive_fields`.
         """
-        side, (n_pre, n_post) = self.parameters.encoding.receptive_field, projection.shape
-        if projection.kind != "sensory" or not self.receptive_fields:
-            return np.ones((n_pre, n_post), dtype=bool)
-        width = math.isqrt(n_pre)
-        ratio = 1.324717957244746  # of the R2 sequence: x**3 = x + 1
-        places = np.outer(np.arange(1, n_post + 1), [1 / ratio, 1 / ratio**2]) % 1
-        first = np.floor(places * (width - side + 1)).astype(int)
-        offset = np.arange(width)[:, None, None] - first  # pixel, cell, axis
-        inside = (offset >= 0) & (offset < side)
-        return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
+        connected = self._connected(projection.name)
+        return np.ones(projection.shape, dtype=bool) if connected is None else connected
 
     def fan_out(self, population):
         """Synapses that each cell of a population has on the basal dendrites of its target.
@@ -1058,13 +1069,14 @@ class BidirectionalNetwork:
             words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
             connected = self.connectivity(projection)
-            scale = connected * gain / np.sqrt(connected.sum(axis=0))
+            scale = connected * gain / np.sqrt(np.maximum(connected.sum(axis=0), 1))
             if projection.kind == "sensory" and self.n_context:
                 scale[: self.n_stimulus] = gain / np.sqrt(self.n_stimulus)
                 scale[self.n_stimulus :] = learning.init_gain_context / np.sqrt(self.n_context)
-            weights[projection.synapses][projection.synapse_slice] = (
-                generator.standard_normal(n_pre * n_post) * scale.ravel()
-            ).clip(-learning.weight_max, learning.weight_max)
+            normal = generator.standard_normal((n_pre, n_post)) * scale
+            weights[projection.synapses][projection.synapse_slice] = projection.of_synapses(
+                normal.clip(-learning.weight_max, learning.weight_max)
+            )
         memories = sum(p.size for p in self.memory_populations)
         slots = self.parameters.learning.memory_slots
         return {

@@ -1,8 +1,9 @@
 """All-to-all projections as one matrix operation: Brian2 functions over the Synapses' weights.
 
 Plain synapses send every spike through a queue and visit every synapse one by one. Where all
-cells of a population project to all cells of another, the same sums are rows of a matrix: this
-module gives them to the equations as two functions of the postsynaptic cell,
+cells of a population project to all cells of another, or each to a range of them, the same sums
+are rows of a matrix: this module gives them to the equations as two functions of the postsynaptic
+cell,
 
     drive(i)   sum of w over the presynaptic cells that fired in this step,
     update(i)  applies the learning rule to the synapses of cell i, returns how many changed,
@@ -12,9 +13,10 @@ and `writes` declare which variables of the presynaptic cell, the postsynaptic c
 synapse each function touches.
 
 NumPy and C++ compute all cells at once, row by row, when the first of them asks. On CUDA every
-postsynaptic cell is a thread that visits the presynaptic cells of its own source population:
-neighbouring threads then read neighbouring weights. Where the source population lies is two
-integers per cell, `arrays` names all that a kernel needs.
+postsynaptic cell is a thread that visits the presynaptic cells from the first to the last that
+projects to it: neighbouring threads then read neighbouring weights. Where they lie is two integers
+per cell, `arrays` names all that a kernel needs. Where all rows of a population are alike, as in
+all-to-all projections, the next row is one row length away, else it is looked up (`BANDED_CUDA`).
 """
 
 import numpy as np
@@ -34,7 +36,10 @@ class DenseProjection:
         ``target_stop``, ``first_synapse``, ``r_learn`` and ``emit`` (above 0 in a step with a
         spike); the target group has ``teach``.
     source_start, source_stop : array_like of int
-        For each cell of the target group, the cells of the source group that project to it.
+        For each cell of the target group, the range of cells of the source group that project to
+        it.
+    banded : bool
+        Whether the targets of a population's cells differ.
 
     Attributes
     ----------
@@ -55,11 +60,12 @@ class DenseProjection:
         "update": {"pre": [], "post": [], "synapse": ["w"]},
     }
 
-    def __init__(self, synapses, source_start, source_stop):
+    def __init__(self, synapses, source_start, source_stop, banded=False):
         self.synapses = synapses
         self.source = synapses.source
         self.target = synapses.target
         shared = self._share(source_start, source_stop)
+        self._banded = banded
         self.arrays = {
             name: [shared[array] for array in arrays] for name, arrays in _CUDA_ARRAYS.items()
         }
@@ -119,7 +125,8 @@ class DenseProjection:
         variables = self.target.variables
         pointers = [get_device().get_array_name(variables[a], prefix="_ptr") for a in arrays]
         return {
-            "support_code": code.replace("@NAME@", f"{name}_of")
+            "support_code": (BANDED_CUDA[code] if self._banded else code)
+            .replace("@NAME@", f"{name}_of")
             .replace("@REAL@", self._real)
             .replace("@AT@", "0" if self.synapses.variables["w_max"].scalar else "at"),
             "hashdefine_code": f"#define {name}(i) {name}_of(i, {', '.join(pointers)})",
@@ -212,8 +219,11 @@ static inline @REAL@ @NAME@(const int32_t i)
             }
             @REAL@* __restrict out = drive.data() + start;
             const @REAL@* __restrict a = w + @FIRST@[cell];
-            if (s + 3 < n && @START@[@SPIKES@[s + 3]] == start
-                && @STOP@[@SPIKES@[s + 3]] == start + length)
+            int32_t same = 1;
+            while (same < 4 && s + same < n && @START@[@SPIKES@[s + same]] == start
+                   && @STOP@[@SPIKES@[s + same]] == start + length)
+                same++;
+            if (same == 4)
             {
                 const @REAL@* __restrict b = w + @FIRST@[@SPIKES@[s + 1]];
                 const @REAL@* __restrict c = w + @FIRST@[@SPIKES@[s + 2]];
@@ -243,7 +253,7 @@ static inline @REAL@ @NAME@(const int32_t i)
     {
         std::fill(changed.begin(), changed.end(), (@REAL@)0);
         @REAL@* w = @W@.data();
-        int32_t last_start = -1;
+        int32_t last_start = -1, last_length = -1;
         bool learns = false;
         for (int32_t cell = 0; cell < @N_PRE@; cell++)
         {
@@ -251,9 +261,10 @@ static inline @REAL@ @NAME@(const int32_t i)
             if (r == 0) continue;
             const int32_t start = @START@[cell], length = @STOP@[cell] - start;
             const @REAL@* __restrict teach = @TEACH@ + start;
-            if (start != last_start)
+            if (start != last_start || length != last_length)
             {
                 last_start = start;
+                last_length = length;
                 learns = false;
                 for (int32_t k = 0; k < length; k++)
                     learns |= (teach[k] != 0);
@@ -337,3 +348,44 @@ static inline __host__ __device__ @REAL@ @NAME@(
     return changed;
 }
 """
+
+#: The same functions where rows differ: a cell may lie outside the range of one of its sources.
+_DRIVE_BANDED = """
+static inline __host__ __device__ @REAL@ @NAME@(
+    const int32_t i, const @REAL@* emit, const int32_t* source_start, const int32_t* source_stop,
+    const int32_t* target_start, const int32_t* target_stop, const int32_t* first_synapse,
+    const @REAL@* w)
+{
+    @REAL@ sum = 0;
+    for (int32_t cell = source_start[i]; cell < source_stop[i]; cell++)
+        if (emit[cell] > 0 && target_start[cell] <= i && i < target_stop[cell])
+            sum += w[first_synapse[cell] + (i - target_start[cell])];
+    return sum;
+}
+"""
+
+_UPDATE_BANDED = """
+static inline __host__ __device__ @REAL@ @NAME@(
+    const int32_t i, const @REAL@* r_learn, const @REAL@* teach, const @REAL@* w_max,
+    const int32_t* source_start, const int32_t* source_stop, const int32_t* target_start,
+    const int32_t* target_stop, const int32_t* first_synapse, @REAL@* w)
+{
+    const @REAL@ error = teach[i];
+    @REAL@ changed = 0;
+    if (error == 0) return 0;
+    for (int32_t cell = source_start[i]; cell < source_stop[i]; cell++)
+    {
+        const @REAL@ r = r_learn[cell];
+        if (r == 0 || i < target_start[cell] || target_stop[cell] <= i) continue;
+        const int64_t at = (int64_t)first_synapse[cell] + (i - target_start[cell]);
+        const @REAL@ bound = w_max[@AT@];
+        @REAL@ value = w[at] + r*error;
+        value = value > bound ? bound : value;
+        w[at] = value < -bound ? -bound : value;
+        changed += 1;
+    }
+    return changed;
+}
+"""
+
+BANDED_CUDA = {DRIVE_CUDA: _DRIVE_BANDED, UPDATE_CUDA: _UPDATE_BANDED}

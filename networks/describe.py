@@ -207,9 +207,11 @@ def _projections(network, values):
 
 
 def _connectivity(network, projection):
-    side = network.parameters.encoding.receptive_field
-    everywhere = network.connectivity(projection).all()
-    return "all-to-all" if everywhere else f"squares of {side} x {side} pixels"
+    if network.connectivity(projection).all():
+        return "all-to-all"
+    first = 0 in (projection.source.layer, projection.target.layer)
+    side = network.fields.side if first else network.fields.deep_side
+    return f"squares of {side} x {side} {'pixels' if first else 'places'}"
 
 
 def _pairs(kind, source, target, synapses):

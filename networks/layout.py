@@ -4,7 +4,7 @@ All pyramidal cells share one NeuronGroup and all afferents another, so that the
 Brian2 objects does not grow with depth or with replicas.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Projection:
-    """All-to-all basal synapses from one population to another.
+    """Basal synapses from one population to another, all to all or to a range of cells each.
 
     Attributes
     ----------
@@ -63,6 +63,9 @@ class Projection:
         Name of the Synapses object that holds it.
     start : int
         First synapse; synapses are ordered by source, then by target.
+    targets : ndarray of int, shape (n_pre, 2)
+        For each cell of the source, where the range of its targets starts and stops in the target
+        population.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Projection:
     target: Population
     synapses: str
     start: int
+    targets: np.ndarray = field(compare=False, repr=False)
 
     @property
     def shape(self):
@@ -80,7 +84,50 @@ class Projection:
     @property
     def synapse_slice(self):
         """The projection as a slice of its Synapses object."""
-        return slice(self.start, self.start + self.source.size * self.target.size)
+        return slice(self.start, self.start + int(self._lengths.sum()))
+
+    @property
+    def first_synapses(self):
+        """First synapse of each cell of the source, (n_pre,)."""
+        return self.start + np.cumsum(self._lengths) - self._lengths
+
+    @property
+    def stored(self):
+        """Which pairs of cells have a synapse, (n_pre, n_post) of bool, in the synapses' order."""
+        target = np.arange(self.target.size)
+        return (target >= self.targets[:, :1]) & (target < self.targets[:, 1:])
+
+    @property
+    def banded(self):
+        """Whether the cells of the source have ranges of targets of their own."""
+        return bool(np.any(self.targets != [0, self.target.size]))
+
+    @property
+    def sources(self):
+        """For each cell of the target, the range of cells whose ranges hold it, (n_post, 2)."""
+        return _ranges(self.stored.T, *self.shape[::-1])
+
+    @property
+    def _lengths(self):
+        return self.targets[:, 1] - self.targets[:, 0]
+
+    def matrix(self, values):
+        """A value of each synapse of the Synapses object as a matrix, 0 where there is none.
+
+        Returns
+        -------
+        ndarray, shape (n_pre, n_post)
+        """
+        values = np.asarray(values)[self.synapse_slice]
+        if not self.banded:
+            return values.reshape(self.shape)
+        matrix = np.zeros(self.shape, dtype=values.dtype)
+        matrix[self.stored] = values
+        return matrix
+
+    def of_synapses(self, matrix):
+        """Elements of a matrix, (n_pre, n_post), at the synapses, in their order."""
+        return np.broadcast_to(matrix, self.shape)[self.stored]
 
 
 class Layout:
@@ -92,9 +139,12 @@ class Layout:
         Sizes from the stimulus over the hidden layers to the output, at least three.
     replicas : int
         Independent copies of the network.
+    connected : callable, optional
+        From the name of a projection to which cells of its source reach which of its target, a
+        matrix (n_pre, n_post) of bool, or None where all reach all.
     """
 
-    def __init__(self, layers, replicas=1):
+    def __init__(self, layers, replicas=1, connected=lambda name: None):
         layers = tuple(layers)
         if len(layers) < 3 or any(int(n) != n or n < 1 for n in layers):
             raise InputError(
@@ -129,7 +179,7 @@ class Layout:
         self.n_cells = cell
         self.n_afferents = afferent
         self._by_name = {(p.name, p.replica): p for p in self.populations + self.afferents}
-        self.projections = self._project()
+        self.projections = self._project(connected)
 
     def population(self, name, replica=0):
         """The population of that name."""
@@ -157,8 +207,8 @@ class Layout:
             target = f"B{population.layer - 1}" if population.layer > 0 else None
         return self.population(target, population.replica) if target else None
 
-    def _project(self):
-        projections = []
+    def _project(self, connected):
+        projections, targets = [], {}
         for synapses, sources in (
             ("afferent_basal", self.afferents),
             ("cortical_basal", self.populations),
@@ -173,8 +223,12 @@ class Layout:
                 )
                 forward = target.pathway == "forward"
                 name = f"W{source.layer}" if forward else f"Theta{target.layer}"
-                projections.append(Projection(name, kind, source, target, synapses, start))
-                start += source.size * target.size
+                if name not in targets:  # alike in all replicas
+                    targets[name] = _ranges(connected(name), source.size, target.size)
+                projections.append(
+                    Projection(name, kind, source, target, synapses, start, targets[name])
+                )
+                start = projections[-1].synapse_slice.stop
         return projections
 
     def projection(self, name, replica=0):
@@ -203,3 +257,11 @@ class Layout:
         for population in self.afferents:
             out[population.cells] = values(population)
         return out
+
+
+def _ranges(connected, n_pre, n_post):
+    """The smallest range of targets of each cell of a source, (n_pre, 2)."""
+    if connected is None:
+        return np.tile([0, n_post], (n_pre, 1))
+    start, stop = connected.argmax(axis=1), n_post - connected[:, ::-1].argmax(axis=1)
+    return np.stack([start, np.where(connected.any(axis=1), stop, start)], axis=1)

@@ -15,13 +15,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError
 from bsd.runs.data import load, load_series, load_text
-from bsd.runs.data.files import IDX_FILES
+from bsd.runs.data.files import CIFAR_FILES, IDX_FILES, SVHN_FILES
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.store import ResultsFolder
 from bsd.runs.experiments import experiment
@@ -33,8 +34,8 @@ from bsd.runs.trials import COLUMNS, SOURCES, check_table, trial_arrays
 #: Generated cases of each kind.
 N = {
     "parameters": 500, "experiments": 150, "tables": 300, "weights": 300, "checkpoints": 150,
-    "folders": 150, "idx": 150, "npz": 150, "sweeps": 150, "assignments": 300, "series": 300,
-    "texts": 300,
+    "folders": 150, "idx": 150, "npz": 150, "colour": 150, "sweeps": 150, "assignments": 300,
+    "series": 300, "texts": 300,
 }
 N_CASES = sum(N.values())
 
@@ -379,6 +380,44 @@ def test_npz_files(tmp_path, monkeypatch, nothing_executed, data):
     np.savez(file, **arrays)
     content = file.read_bytes()
     read_or_refused(file, content if data.draw(st.booleans()) else mutated(data, content))
+
+
+@pytest.fixture
+def colour_images(tmp_path, monkeypatch):
+    """Two images in each file of CIFAR-10 and of SVHN."""
+    monkeypatch.setenv("BSD_DATA", str(tmp_path / "data"))
+    files = []
+    images = (np.arange(2 * 3072) % 251).astype(np.uint8)
+    for name, own in (("cifar10", CIFAR_FILES), ("svhn", SVHN_FILES)):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        for file in np.concatenate([np.ravel(part) for part in own.values()]):
+            files.append(folder / file)
+            if name == "cifar10":
+                rows = np.c_[[[3], [9]], images.reshape(2, -1)].astype(np.uint8)
+                files[-1].write_bytes(rows.tobytes())
+            else:
+                arrays = {"X": images.reshape(32, 32, 3, 2), "y": np.uint8([[1], [10]])}
+                scipy.io.savemat(files[-1], arrays, do_compression=file.startswith("test"))
+    return files
+
+
+@settings(max_examples=N["colour"], **_ANY)
+@given(data=st.data())
+def test_colour_image_files(colour_images, nothing_executed, data):
+    """Binary batches and MATLAB files, plain and compressed: cut, lengthened, bytes changed."""
+    file = data.draw(st.sampled_from(colour_images))
+    content = file.read_bytes()
+    file.write_bytes(mutated(data, content))
+    try:
+        was, found = refused(load, file.parent.name)
+    finally:
+        file.write_bytes(content)
+    if not was:
+        for part in ("train", "test"):
+            x, y = getattr(found, f"x_{part}"), getattr(found, f"y_{part}")
+            assert x.shape[1:] == (32, 32, 3) and 0 <= x.min() and x.max() <= 1
+            assert len(x) == len(y) and 0 <= y.min() and y.max() < 10
 
 
 @settings(max_examples=N["sweeps"], **_ANY)

@@ -82,7 +82,7 @@ def count_events(network, inputs, outputs, n_trials):
         Columns propagation, one_to_one, updates; one row per trial.
     """
     learning = network.parameters.learning
-    if network.layout.replicas > 1 or network.receptive_fields or learning.homeostasis > 0:
+    if network.layout.replicas > 1 or network.fields.local or learning.homeostasis > 0:
         raise ValueError("events are counted of single networks without fields and homeostasis")
     if learning.loss != "reco" or learning.features != "spikes":
         raise ValueError("events are counted of networks that learn by ReCo on spikes")

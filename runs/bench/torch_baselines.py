@@ -20,7 +20,7 @@ within the step, the usual form, which loses no step of a trial to delays.
 Requests
 --------
 Every request has ``task``, ``method``, ``data`` (an .npz with x_train, y_train, x_test, y_test and
-connected, which stimulus cells reach which cells of the first layer), ``network`` (constants, see
+connected, which cells of each layer reach which cells of the next one), ``network`` (constants, see
 `bsd.runs.bench.torch_process.network_constants`) and ``seed``.
 
 speed   ``trials``: trains on so many more trials; answers ``ms_per_trial``.
@@ -89,8 +89,9 @@ def shifted(images, largest, generator):
     """Images shifted by up to `largest` pixels along both axes, zeros coming in."""
     if largest == 0:
         return images
-    n, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (largest,) * 4)
+    n, height, width = images.shape[:3]
+    around = (0, 0) * (images.dim() - 3) + (largest,) * 4  # channels come last
+    padded = torch.nn.functional.pad(images, around)
     dy, dx = torch.randint(0, 2 * largest + 1, (2, n, 1, 1), generator=generator)
     rows = dy + torch.arange(height).view(1, -1, 1)
     columns = dx + torch.arange(width).view(1, 1, -1)
@@ -111,15 +112,15 @@ class Network:
     ----------
     constants : dict
     seed : int
-    connected : Tensor of bool, shape (stimulus cells, cells of the first layer)
-        The other weights of the first layer are 0 and stay so.
+    connected : list of Tensor of bool
+        Which cells of each layer reach which of the next one, (n_pre, n_post), as far as not all
+        reach all. Other weights are 0 and stay so.
     """
 
     delayed = False  # spikes take one step from layer to layer
 
     def __init__(self, constants, seed, connected):
         self.constants = constants
-        self.connected = connected.to(torch.get_default_dtype())
         self.generator = torch.Generator().manual_seed(seed)
         *sizes, self.n_concepts = constants["layers"]
         self.cells = constants["cells_per_concept"]
@@ -131,13 +132,17 @@ class Network:
             self.random_weights(pre, post, "init_gain_readout" if i == last else "init_gain")
             for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
         ]
-        fields = self.connected.sum(0)
-        self.forward_weights[0] *= self.connected * (self.sizes[0] / fields).sqrt()
+        self.connected = [torch.ones_like(w) for w in self.forward_weights]
+        for own, given in zip(self.connected, connected, strict=False):
+            own.copy_(given)
+        for w, own in zip(self.forward_weights, self.connected, strict=True):
+            w *= own * (len(own) / own.sum(0).clamp(min=1)).sqrt()
 
     @torch.no_grad()
     def keep_fields(self):
         """Weights outside the receptive fields are 0."""
-        self.forward_weights[0].mul_(self.connected)
+        for w, own in zip(self.forward_weights, self.connected, strict=True):
+            w.mul_(own)
 
     def random_weights(self, n_pre, n_post, gain):
         """Normal weights of SD gain / sqrt(n_pre)."""
@@ -184,10 +189,10 @@ class Network:
         """
         weights = self.forward_weights
         if weight_noise:
-            there = [self.connected > 0] + [torch.ones_like(w, dtype=bool) for w in weights[1:]]
+            noise = [c * torch.randn(c.shape, generator=self.generator) for c in self.connected]
             weights = [
-                w + weight_noise * w[c].std() * c * torch.randn(w.shape, generator=self.generator)
-                for w, c in zip(weights, there, strict=True)
+                w + weight_noise * w[c > 0].std() * n
+                for w, c, n in zip(weights, self.connected, noise, strict=True)
             ]
         found = []
         for start in range(0, len(images), 500):
@@ -316,6 +321,7 @@ class BatchDistillation(Network):
 
     Features are trial means of the spikes, negatives of the same concept are left out and the
     others averaged, as in `bsd`; output and recalled stimulus learn by their squared error.
+    Backward weights reach all cells, whatever the receptive fields.
     """
 
     def __init__(self, constants, seed, connected, learning_rate):
@@ -536,6 +542,12 @@ def train(network, train_part, test_part, epochs, shift, say):
     return {**result, "seconds": time.perf_counter() - start}
 
 
+def _connections(arrays):
+    """Matrices ``connected_0`` .. of a file."""
+    names = sorted((n for n in arrays if n.startswith("connected_")), key=lambda n: int(n[10:]))
+    return [torch.from_numpy(arrays[name]) for name in names]
+
+
 class Server:
     """Answers requests; keeps data and the networks whose speed is measured."""
 
@@ -551,7 +563,7 @@ class Server:
                 self.loaded[path] = [
                     (torch.from_numpy(arrays[f"x_{part}"]), torch.from_numpy(arrays[f"y_{part}"]))
                     for part in ("train", "test")
-                ] + [torch.from_numpy(arrays["connected"])]
+                ] + [_connections(arrays)]
         return self.loaded[path]
 
     def answer(self, request):
@@ -599,7 +611,7 @@ class Server:
         values = data["values"].to(real) if "values" in data else None
         asked = data[f"correction_{part}"].to(real) if "values" in data else data[f"y_{part}"]
         network = Recurrent(
-            request["network"], request["seed"], data["connected"], request["learning_rate"],
+            request["network"], request["seed"], [data["connected_0"]], request["learning_rate"],
             request["loss"], values,
         )
         length, errors = request["segment"], []

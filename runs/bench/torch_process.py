@@ -12,6 +12,7 @@ import numpy as np
 
 from bsd.equations import InputError
 from bsd.runs.data.sequences import CodedStimuli
+from bsd.runs.trials import stimulus_intensities
 
 __all__ = [
     "HOW_TO_GET",
@@ -110,13 +111,16 @@ def network_constants(network):
 
 
 def write_data(dataset, network, path):
-    """Write a data set and the connections of a network's first layer for the baselines."""
+    """Write a data set and the connections of a network's layers for the baselines.
+
+    ON and OFF afferents go as further colours of the images.
+    """
     np.savez(
         path,
-        connected=network.connectivity(network.layout.projection("W0")),
-        x_train=dataset.x_train,
+        **_connections(network),
+        x_train=_as_channels(dataset.x_train, network),
         y_train=dataset.y_train,
-        x_test=dataset.x_test,
+        x_test=_as_channels(dataset.x_test, network),
         y_test=dataset.y_test,
     )
 
@@ -145,7 +149,21 @@ def write_sequence(dataset, validation, network, path):
         arrays["values"] = dataset.values
         for part, own in (("validation", validation), ("test", dataset)):
             arrays[f"correction_{part}"] = (own.targets["actual"] - own.targets["reference"])
-    np.savez(path, connected=network.connectivity(network.layout.projection("W0")), **arrays)
+    np.savez(path, **_connections(network), **arrays)
+
+
+def _connections(network):
+    """Which cells of each layer reach which of the next one."""
+    return {
+        f"connected_{layer}": network.connectivity(network.layout.projection(f"W{layer}"))
+        for layer in range(network.layout.depth + 1)
+    }
+
+
+def _as_channels(images, network):
+    if not network.n_contrast:
+        return images
+    return stimulus_intensities(images, network).reshape(*images.shape[:3], -1)
 
 
 class TorchProcess:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import shlex
 import signal
 import sys
@@ -350,8 +351,8 @@ def _network(name, assignments, layers):
 
         return build_network(chosen, load_data(chosen, 0))
     data_set = available().set_index("name").loc[chosen.data]
-    height, width = map(int, data_set["shape"].split("x"))
-    sizes = [height * width, *chosen.hidden, int(data_set["classes"])]
+    n_pixels = math.prod(map(int, data_set["shape"].split("x")))
+    sizes = [n_pixels, *chosen.hidden, int(data_set["classes"])]
     return BidirectionalNetwork(sizes, chosen.parameters)
 
 

@@ -3,7 +3,7 @@
 from bsd.runs.data.datasets import DataSet, available, load, split_validation, validate
 from bsd.runs.data.files import data_directory
 from bsd.runs.data.sequences import SequenceData, load_series, load_text
-from bsd.runs.data.transforms import MASKS, add_noise, blend, blur, jitter, occlude
+from bsd.runs.data.transforms import MASKS, add_noise, blend, blur, contrast, jitter, occlude
 
 __all__ = [
     "MASKS",
@@ -13,6 +13,7 @@ __all__ = [
     "available",
     "blend",
     "blur",
+    "contrast",
     "data_directory",
     "jitter",
     "load",

@@ -21,13 +21,13 @@ class DataSet:
     Attributes
     ----------
     name : str
-    x_train, x_test : array of float32, shape (n, height, width)
-        Intensities in 0..1.
+    x_train, x_test : array of float32, shape (n, height, width) or (n, height, width, 3)
+        Intensities in 0..1, of colour images in red, green and blue.
     y_train, y_test : array of int64, shape (n,)
         Concepts, 0..n_concepts-1.
     n_concepts : int
     image_shape : tuple of int
-        (height, width) in pixels.
+        (height, width) in pixels, or (height, width, 3).
     source : str
         Where the data come from.
     licence : str
@@ -44,7 +44,7 @@ class DataSet:
     x_test: np.ndarray
     y_test: np.ndarray
     n_concepts: int
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     source: str
     licence: str
 
@@ -63,7 +63,7 @@ class DataSet:
 
 class _Entry(NamedTuple):
     images: int
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     package: str | None  # that ships it; None: from the data directory
     folds: int | None  # None: the split is the official one
     source: str
@@ -88,6 +88,15 @@ _REGISTRY = {
     "fashion": _Entry(
         70000, (28, 28), None, None, "Fashion-MNIST (Xiao, Rasul & Vollgraf 2017)", "MIT"
     ),
+    "cifar10": _Entry(
+        60000, (32, 32, 3), None, None, "CIFAR-10 (Krizhevsky 2009), binary version",
+        "none stated",
+    ),
+    "svhn": _Entry(
+        99289, (32, 32, 3), None, None,
+        "Street View House Numbers, cropped digits (Netzer et al. 2011)",
+        "non-commercial use only",
+    ),
 }
 
 
@@ -96,11 +105,11 @@ def load(name, fold=None):
 
     Parameters
     ----------
-    name : {'digits', 'mnist5k', 'mnist', 'fashion'}
+    name : {'digits', 'mnist5k', 'mnist', 'fashion', 'cifar10', 'svhn'}
     fold : int, optional
         Which stratified fold is the test part: 0..3 of 4 for 'digits', 0..4 of 5 for 'mnist5k'
         (4000 training and 1000 test images); the first if not given. The folds are fixed.
-        'mnist' and 'fashion' have their official test part and no folds.
+        The others have their official test part and no folds.
 
     Returns
     -------
@@ -167,7 +176,9 @@ def available():
         if entry.package is None:
             path = files.find(name)
             here, where = path is not None, str(path or files.data_directory())
-            how = "ready" if here else f"downloaded at first use, or {files.how_to_get(name)}"
+            how = "ready" if here else files.how_to_get(name)
+            if not here and files.downloaded(name):
+                how = f"downloaded at first use, or {how}"
         else:
             here, where, how = True, entry.package, f"comes with {entry.package}"
         rows.append(
@@ -190,20 +201,20 @@ def validate(images, labels, n_concepts, image_shape=None, name="data"):
 
     Parameters
     ----------
-    images : array of float, shape (n, height, width)
+    images : array of float, shape (n, height, width) or (n, height, width, 3)
         Intensities in 0..1.
     labels : array of int, shape (n,)
         Concepts, 0..n_concepts-1.
     n_concepts : int
         At least 2.
     image_shape : tuple of int, optional
-        (height, width) that the images must have.
+        (height, width) or (height, width, 3) that the images must have.
     name : str
         What the error calls the data.
 
     Returns
     -------
-    images : array of float32, shape (n, height, width)
+    images : array of float32, of the shape given
     labels : array of int64, shape (n,)
 
     Raises
@@ -217,9 +228,10 @@ def validate(images, labels, n_concepts, image_shape=None, name="data"):
         raise InputError(f"{name}: n_concepts must be a whole number from 2, not {n_concepts!r}")
     if images.dtype.kind not in "fiu" or images.dtype.itemsize > 8:
         raise InputError(f"{name}: images are of type {images.dtype}: convert them to float32")
-    if images.ndim != 3:
+    if images.ndim != 3 and (images.ndim != 4 or images.shape[3] != 3):
         raise InputError(
-            f"{name}: images are shaped {images.shape}: reshape them to (n, height, width)"
+            f"{name}: images are shaped {images.shape}: reshape them to (n, height, width), colour "
+            "images to (n, height, width, 3)"
         )
     if images.size == 0:
         raise InputError(f"{name}: no images (shape {images.shape}): give at least one")
@@ -269,7 +281,7 @@ def split_validation(dataset, fraction, seed):
     -------
     fitting : DataSet
         With the remaining training images, in their order; the test part is not touched.
-    x_validation : array of float32, shape (n, height, width)
+    x_validation : array of float32, shape (n, *image_shape)
     y_validation : array of int64, shape (n,)
 
     Raises

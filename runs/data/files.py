@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+import scipy.io
 
 from bsd.equations.errors import InputError
 
@@ -17,6 +18,12 @@ IDX_FILES = {
     "x_test": "t10k-images-idx3-ubyte.gz",
     "y_test": "t10k-labels-idx1-ubyte.gz",
 }
+#: The binary version of CIFAR-10; its pickled version is not read.
+CIFAR_FILES = {
+    "train": [f"data_batch_{batch}.bin" for batch in range(1, 6)], "test": ["test_batch.bin"]
+}
+SVHN_FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
+COLOUR_SHAPE = (32, 32, 3)
 
 # MD5 sums as published with the data sets (Fashion-MNIST) and by torchvision (MNIST).
 _DOWNLOADS = {
@@ -63,14 +70,21 @@ def data_directory():
     return platformdirs.user_cache_path("bsd", appauthor=False)
 
 
+def _files_of(name):
+    """Names of the files that a folder of the data set holds."""
+    if name == "cifar10":
+        return [*CIFAR_FILES["train"], *CIFAR_FILES["test"]]
+    return list((SVHN_FILES if name == "svhn" else IDX_FILES).values())
+
+
 def find(name):
-    """File ``NAME.npz`` or folder ``NAME`` with the four IDX files; None where neither is."""
+    """File ``NAME.npz`` or folder ``NAME`` with the official files; None where neither is."""
     directory = data_directory()
     archive = directory / f"{name}.npz"
     if archive.is_file():
         return archive
     folder = directory / name
-    if all((folder / file).is_file() for file in IDX_FILES.values()):
+    if all((folder / file).is_file() for file in _files_of(name)):
         return folder
     return None
 
@@ -80,9 +94,14 @@ def how_to_get(name):
     directory = data_directory()
     return (
         f"put {name}.npz (arrays {', '.join(KEYS)}) into {directory}, or the files "
-        f"{', '.join(IDX_FILES.values())} into {directory / name}, or set BSD_DATA to the folder "
+        f"{', '.join(_files_of(name))} into {directory / name}, or set BSD_DATA to the folder "
         "that has them"
     )
+
+
+def downloaded(name):
+    """Whether the data set is downloaded where it is not found."""
+    return name in _DOWNLOADS
 
 
 def read(name):
@@ -90,7 +109,7 @@ def read(name):
 
     Parameters
     ----------
-    name : {'mnist', 'fashion'}
+    name : {'mnist', 'fashion', 'cifar10', 'svhn'}
 
     Returns
     -------
@@ -106,9 +125,24 @@ def read(name):
     """
     path = find(name)
     if path is None:
+        if not downloaded(name):
+            raise InputError(f"data set {name!r} is not here: {how_to_get(name)}")
         path = _download(name)
     if path.suffix == ".npz":
         return _read_npz(path), path
+    if name == "cifar10":
+        parts = {
+            part: [_read_cifar(path / file) for file in own] for part, own in CIFAR_FILES.items()
+        }
+        return {
+            f"{key}_{part}": np.concatenate([pair[k] for pair in own])
+            for part, own in parts.items() for k, key in enumerate("xy")
+        }, path
+    if name == "svhn":
+        parts = {part: _read_svhn(path / file) for part, file in SVHN_FILES.items()}
+        return {
+            f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
+        }, path
     return {key: _read_idx(path / file) for key, file in IDX_FILES.items()}, path
 
 
@@ -172,6 +206,44 @@ def _read_idx(path):
             if len(content) != n_bytes:
                 raise ValueError("length does not fit the header")
             return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _read_cifar(path):
+    """Images and labels of a binary batch: a label and the planes of red, green, blue each."""
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+        size = 1 + int(np.prod(COLOUR_SHAPE))
+        if len(content) == 0 or len(content) % size:
+            raise ValueError(f"{len(content)} bytes are no whole number of images of {size} bytes")
+        rows = content.reshape(-1, size)
+        height, width, colours = COLOUR_SHAPE
+        planes = rows[:, 1:].reshape(-1, colours, height, width)
+        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), rows[:, 0]
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _read_svhn(path):
+    """Images and labels of a MATLAB file: X (32, 32, 3, n) and y (n, 1), where 10 is digit 0."""
+    try:
+        if path.read_bytes()[:19] == b"MATLAB 7.3 MAT-file":
+            raise ValueError("version 7.3 of the format, the official file has version 5")
+        arrays = scipy.io.loadmat(path, variable_names=["X", "y"])
+        missing = [key for key in ("X", "y") if key not in arrays]
+        if missing:
+            raise ValueError(f"lacks {' and '.join(missing)}")
+        images, labels = np.asarray(arrays["X"]), np.asarray(arrays["y"]).ravel()
+        if images.dtype != np.uint8 or images.shape[:-1] != COLOUR_SHAPE:
+            raise ValueError(
+                f"X is of type {images.dtype} and shape {images.shape}, not bytes of shape "
+                f"{(*COLOUR_SHAPE, 'n')}"
+            )
+        if labels.dtype.kind not in "iuf" or not np.isin(labels, np.arange(1, 11)).all():
+            raise ValueError("labels y are no whole numbers from 1 to 10")
+        return np.ascontiguousarray(np.moveaxis(images, -1, 0)), labels.astype(np.int64) % 10
+    # Like an archive, a damaged file raises nearly anything.
     except Exception as error:
         raise _damaged(path, error) from error
 

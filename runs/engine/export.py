@@ -319,6 +319,8 @@ def _manifest(network, n_trials, manifest, seeds):
                 "first_synapse": p.start,
                 "shape": list(p.shape),
             }
+            # of each cell of the source, if they differ
+            | ({"target_ranges": p.targets.tolist()} if p.banded else {})
             for p in layout.projections
         ],
         "probed_cells": [p.start + cell for p, cell in network.probes],

@@ -285,6 +285,7 @@ def _probed(network, table, outputs, replica, variables):
 
 def _recalled(network, table, outputs, replica):
     bottom, n = network.layout.population("B0", replica), network.n_stimulus
+    shown = bottom.start + network.intensity_cells
     timing = network.parameters.timing
     kept = np.flatnonzero(
         table["source"].str.contains("concept|percept") & (table["learn"] == 0)
@@ -295,7 +296,7 @@ def _recalled(network, table, outputs, replica):
             "trial": np.repeat(table["trial"].to_numpy()[kept], n),
             "replica": replica,
             "pixel": np.tile(np.arange(n), len(kept)),
-            "rate": outputs["trial_cells.n_s"][kept][:, bottom.cells][:, :n].ravel() / most,
-            "drive": outputs["trial_cells.u"][kept][:, bottom.cells][:, :n].ravel(),
+            "rate": outputs["trial_cells.n_s"][kept][:, shown].ravel() / most,
+            "drive": outputs["trial_cells.u"][kept][:, shown].ravel(),
         }
     )

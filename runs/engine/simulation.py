@@ -129,7 +129,7 @@ class Simulation:
             ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
         """
         return {
-            p.name: np.asarray(self.state[f"{p.synapses}.w"][p.synapse_slice]).reshape(p.shape)
+            p.name: p.matrix(self.state[f"{p.synapses}.w"])
             for p in self.network.layout.projections
             if p.source.replica == replica
         }
@@ -171,11 +171,11 @@ class Simulation:
             if values[~self.network.connectivity(projection)].any():
                 raise InputError(
                     f"weights {name} are not 0 outside the receptive fields: use the "
-                    "encoding.receptive_field that they were saved with."
+                    "encoding.receptive_field and deep_field that they were saved with."
                 )
             key = f"{projection.synapses}.w"
             self.state[key] = np.array(self.state[key])
-            self.state[key][projection.synapse_slice] = values.ravel()
+            self.state[key][projection.synapse_slice] = projection.of_synapses(values)
 
 
 def check_dataset(network, dataset):

@@ -1,6 +1,6 @@
 """Trial tables: one row per presentation; the table is the experiment."""
 
-from bsd.runs.trials.arrays import shown_images, trial_arrays
+from bsd.runs.trials.arrays import shown_images, stimulus_intensities, trial_arrays
 from bsd.runs.trials.table import (
     COLUMNS,
     SOURCES,
@@ -24,6 +24,7 @@ __all__ = [
     "replica_tables",
     "sequence_trials",
     "shown_images",
+    "stimulus_intensities",
     "test_trials",
     "training_trials",
     "trial_arrays",

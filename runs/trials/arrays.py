@@ -3,9 +3,9 @@
 import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
-from bsd.runs.data import add_noise, blend, blur, jitter, occlude
+from bsd.runs.data import add_noise, blend, blur, contrast, jitter, occlude
 
-__all__ = ["shown_images", "trial_arrays"]
+__all__ = ["shown_images", "stimulus_intensities", "trial_arrays"]
 
 
 def trial_arrays(tables, dataset, network, seeds):
@@ -46,8 +46,8 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     encoding = network.encoding_matrix()
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
-    shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
-    drive[rows[uses["stimulus"]], shown] = images
+    own = slice(stimulus.start, stimulus.stop - network.n_context)
+    drive[rows[uses["stimulus"]], own] = stimulus_intensities(images, network)
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
@@ -67,6 +67,28 @@ def _encoded(shown, encoding):
     return (1 - fraction) * encoding[concepts] + fraction * encoding[other]
 
 
+def stimulus_intensities(images, network):
+    """Intensities of the stimulus afferents under some images.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, *image_shape)
+    network : BidirectionalNetwork
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n_afferents)
+        The afferents of a pixel follow one another: its colours, with ``encoding.contrast`` their
+        ON and then their OFF cells.
+    """
+    encoding = network.parameters.encoding
+    if network.n_contrast:
+        pixels = images if images.ndim == 4 else images[..., None]
+        on, off = np.moveaxis(contrast(pixels, encoding.contrast, encoding.surround), 1, 0)
+        images = np.concatenate([pixels, on, off], axis=3)
+    return images.reshape(len(images), network.n_stimulus + network.n_contrast)
+
+
 def shown_images(table, dataset, seed):
     """What the stimulus afferents are driven with, after all transforms.
 
@@ -79,11 +101,11 @@ def shown_images(table, dataset, seed):
 
     Returns
     -------
-    ndarray of float32, shape (n, height, width)
+    ndarray of float32, shape (n, *image_shape)
         Intensities in 0 to 1.
     """
     everything = np.ones(len(table), dtype=bool)
-    return _images(table, dataset, everything, seed).reshape(-1, *dataset.image_shape)
+    return _images(table, dataset, everything, seed)
 
 
 def _images(table, dataset, shown, seed):
@@ -116,4 +138,4 @@ def _images(table, dataset, shown, seed):
             images[at] = occlude(
                 images[at], part["occlusion"].to_numpy(float), mask, seed, trials[at]
             )
-    return images.reshape(len(images), int(np.prod(dataset.image_shape)))
+    return images

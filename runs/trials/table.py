@@ -132,7 +132,7 @@ def check_table(table, dataset, n_concepts):
             raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
     if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
         raise InputError("trial table: source 'concept' needs a value in column 'concept'.")
-    largest_shift = min(dataset.image_shape) - 1
+    largest_shift = min(dataset.image_shape[:2]) - 1
     limits = {"learn": np.inf, "noise": np.inf, "blur": np.inf, "shift": largest_shift}
     limits |= {"occlusion": 1, "blend": 1, "loss": 1}
     for name, most in limits.items():

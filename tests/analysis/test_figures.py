@@ -78,6 +78,17 @@ def test_recall_needs_a_fitting_shape(results):
         figures.plot_recall(recalled, mean, (7, 8))
 
 
+def test_recall_in_colour():
+    """Red, green and blue as they are, and no bar of a grey scale."""
+    images = np.random.default_rng(0).random((2, 5 * 4 * 3))
+    panels = figures.plot_recall(images, images[::-1], (5, 4, 3), ax=axes()).figure.axes
+    shown = [panel.images[0].get_array() for panel in panels if panel.images]
+    np.testing.assert_array_equal(shown[0], images[1].reshape(5, 4, 3))
+    assert len(shown) == 4 and not any(panel.get_ylabel().startswith("rate") for panel in panels)
+    with pytest.raises(ValueError, match="in colour"):
+        figures.plot_recall(images, images, (5, 4), ax=axes())
+
+
 def test_recall_wraps_many_concepts():
     images = np.random.default_rng(0).random((13, 12))
     images[3] = 0

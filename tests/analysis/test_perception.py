@@ -127,3 +127,9 @@ def test_no_line_of_the_dynamics_is_cut_off():
         values = np.concatenate([line.get_ydata() for line in panel.lines])
         assert low <= values.min() and values.max() <= high, panel.get_ylabel()
     assert len(panels[0].lines) == 2  # one of each replica
+
+
+def test_similarity_in_colour_is_the_mean_over_colours():
+    a, b = np.random.default_rng(0).random((2, 4, 9, 11, 3))
+    each = [perception.structural_similarity(a[..., c], b[..., c]) for c in range(3)]
+    np.testing.assert_allclose(perception.structural_similarity(a, b), np.mean(each, axis=0))

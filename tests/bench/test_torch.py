@@ -140,32 +140,33 @@ server = baselines.Server(print)
 (images, labels), _, connected = server.data(request["data"])
 for method in ("bp", "batch_bsd", "feedback_alignment", "frozen"):
     network = baselines.make(method, request["network"], 0, connected, 1e-2)
-    before = network.forward_weights[0].detach().clone()
+    first = [w.detach().clone() for w in network.forward_weights[:2]]
     for _ in range(3):
         network.learn(images.flatten(1), labels)
-    after = network.forward_weights[0].detach()
-    learned = (after != before)[connected].any().item()
-    print(method, after[~connected].abs().max().item(), learned, before[connected].std().item())
+    for before, w, there in zip(first, network.forward_weights, connected):
+        learned = (w != before)[there].any().item()
+        print(method, w[~there].abs().max().item(), learned, before[there].std().item())
 """
 
 
 def test_receptive_fields_hold_for_every_method(torch_python, dataset, tmp_path):
-    parameters = DISCRETE.updated({"encoding.receptive_field": 2, "learning.init_gain": 1.0})
-    network = BidirectionalNetwork([9, 200, 3], parameters)
-    connected = network.connectivity(network.layout.projection("W0"))
-    assert np.all(connected.sum(axis=0) == 4)
+    changes = {"encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0}
+    parameters = DISCRETE.updated({**changes, "learning.init_gain": 1.0})
+    network = BidirectionalNetwork([9, 200, 200, 3], parameters)
+    fan_in = [network.connectivity(network.layout.projection(f"W{i}")).sum(axis=0) for i in (0, 1)]
+    assert np.all(fan_in[0] == 3) and np.all(np.abs(fan_in[1] - 200 * 4 / 9) < 20)
     write_data(dataset, network, tmp_path / "data.npz")
     request = {"data": str(tmp_path / "data.npz"), "network": network_constants(network)}
     run = subprocess.run(
         [torch_python, "-c", FIELDS, str(torch_process._SCRIPT.parent), json.dumps(request)],
         check=True, capture_output=True, text=True,
     )
-    for line in run.stdout.splitlines():
+    for number, line in enumerate(run.stdout.splitlines()):
         method, outside, learned, sd = line.split()
         assert float(outside) == 0
         assert (learned == "True") == (method != "frozen")
-        assert float(sd) == pytest.approx(1 / np.sqrt(4), rel=0.1)
-    assert len(run.stdout.splitlines()) == 4
+        assert float(sd) == pytest.approx(1 / np.sqrt(fan_in[number % 2].mean()), rel=0.1)
+    assert number == 7
 
 
 STREAM = """
@@ -175,7 +176,7 @@ sys.path.insert(0, sys.argv[1])
 import torch_baselines as baselines
 case = np.load(sys.argv[2], allow_pickle=False)
 import json
-network = baselines.Streaming(json.loads(str(case["constants"])), 0, torch.ones(9, 12))
+network = baselines.Streaming(json.loads(str(case["constants"])), 0, [])
 for side, name in (("forward_weights", "W"), ("backward_weights", "Theta")):
     weights = getattr(network, side)
     for i in range(len(weights)):

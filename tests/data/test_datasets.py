@@ -71,9 +71,9 @@ def test_unknown_name_is_refused_with_a_suggestion():
 def test_available_lists_every_data_set(monkeypatch, tmp_path):
     monkeypatch.setenv("BSD_DATA", str(tmp_path))
     table = available().set_index("name")
-    assert list(table.index) == ["digits", "mnist5k", "mnist", "fashion"]
-    assert table["here"].tolist() == [True, True, False, False]
-    assert table["images"].tolist() == [1797, 5000, 70000, 70000]
+    assert list(table.index) == ["digits", "mnist5k", "mnist", "fashion", "cifar10", "svhn"]
+    assert table["here"].tolist() == [True, True, False, False, False, False]
+    assert table["images"].tolist() == [1797, 5000, 70000, 70000, 60000, 99289]
     assert table.loc["mnist", "where"] == str(tmp_path)
     assert "mnist.npz" in table.loc["mnist", "how_to_get"]
     (tmp_path / "mnist.npz").touch()

@@ -200,11 +200,24 @@ def test_hash_is_that_of_numpy(tmp_path):
     assert (values(wrong, "wrong") != uniform(*words.T)).mean() > 0.9
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+def some_connected(name):
+    """Ranges of targets of every cell, some empty, all others elsewhere; the top all to all."""
+    sizes = {"W0": (7, 5), "W1": (5, 6), "Theta0": (5, 7), "Theta1": (6, 5)}
+    if name not in sizes:
+        return None
+    return np.random.default_rng(len(name)).integers(0, 3, sizes[name]) == 0
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("float32", None), ("float64", None), ("float32", some_connected)],
+    ids=["float32", "float64", "ranges"],
+)
 def cohort(request):
     """Random weights, spikes and errors of three replicas; the arrays of each function."""
-    layout = Layout((7, 5, 6, 4), replicas=3)
-    generator, real = np.random.default_rng(1), request.param
+    real, connected = request.param
+    layout = Layout((7, 5, 6, 4), replicas=3, **({"connected": connected} if connected else {}))
+    generator = np.random.default_rng(1)
     integers = {
         name: np.zeros(n, np.int32)
         for name, n in (
@@ -215,16 +228,14 @@ def cohort(request):
     }
     projections = [p for p in layout.projections if p.synapses == "cortical_basal"]
     for p in projections:
-        integers["target_start"][p.source.cells] = p.target.start
-        integers["target_stop"][p.source.cells] = p.target.stop
-        integers["first_synapse"][p.source.cells] = (
-            p.start + p.target.size * np.arange(p.source.size)
-        )
-        integers["source_start"][p.target.cells] = p.source.start
-        integers["source_stop"][p.target.cells] = p.source.stop
+        integers["target_start"][p.source.cells] = p.target.start + p.targets[:, 0]
+        integers["target_stop"][p.source.cells] = p.target.start + p.targets[:, 1]
+        integers["first_synapse"][p.source.cells] = p.first_synapses
+        integers["source_start"][p.target.cells] = p.source.start + p.sources[:, 0]
+        integers["source_stop"][p.target.cells] = p.source.start + p.sources[:, 1]
     n = layout.n_cells
     floats = {
-        "w": generator.normal(size=projections[-1].synapse_slice.stop),
+        "w": generator.normal(size=max(p.synapse_slice.stop for p in projections)),
         "w_max": np.array([1.5]),
         "emit": generator.integers(0, 3, n),
         "r_learn": generator.integers(0, 3, n) / 4,
@@ -246,18 +257,24 @@ def called(text, name, arrays, folder, real):
     return np.array([function(ctypes.c_int32(i), *pointers) for i in range(n)])
 
 
+def right_code(code, projections):
+    """What `DenseProjection` takes where ranges differ, and where all cells reach all."""
+    return dense.BANDED_CUDA[code] if any(p.banded for p in projections) else code
+
+
 @needs_compiler
 def test_drive_is_a_sum_of_the_weights_of_cells_that_fired(cohort, tmp_path):
     projections, arrays, real = cohort
     expected = np.zeros(len(arrays["teach"]))
     for p in projections:
-        weights = arrays["w"][p.synapse_slice].reshape(p.shape)
+        weights = p.matrix(arrays["w"])
         expected[p.target.cells] = weights[arrays["emit"][p.source.cells] > 0].sum(axis=0)
     tolerance = 1e-5 if real == "float32" else 1e-12
-    drive = called(dense.DRIVE_CUDA, "drive", arrays, tmp_path, real)
+    code = right_code(dense.DRIVE_CUDA, projections)
+    drive = called(code, "drive", arrays, tmp_path, real)
     np.testing.assert_allclose(drive, expected, atol=tolerance)
-    planted = dense.DRIVE_CUDA.replace("i - target_start[start]", "i - target_start[start] + 1")
-    assert planted != dense.DRIVE_CUDA
+    planted = re.sub(r"\(i - (target_start\[\w+\])\)", r"(i - \1 + 1)", code)
+    assert planted != code
     arrays = arrays | {"w": np.append(arrays["w"], arrays["w"][:1])}
     wrong = called(planted, "drive", arrays, tmp_path, real)
     assert np.abs(wrong - expected).max() > 0.1
@@ -278,21 +295,22 @@ def test_update_is_the_learning_rule(cohort, fields, tmp_path):
     bounds = np.broadcast_to(arrays["w_max"], expected.shape)
     for p in projections:
         r, error = arrays["r_learn"][p.source.cells], arrays["teach"][p.target.cells]
-        w = expected[p.synapse_slice].reshape(p.shape)
-        touched = np.outer(r != 0, error != 0)
-        most = bounds[p.synapse_slice].reshape(p.shape)
-        w[touched] = np.clip(w + np.outer(r, error), -most, most)[touched]
+        w, most = p.matrix(expected), p.matrix(bounds)
+        touched = np.outer(r != 0, error != 0) & p.stored
+        after = np.where(touched, np.clip(w + np.outer(r, error), -most, most), w)
+        expected[p.synapse_slice] = p.of_synapses(after)
         changed[p.target.cells] = touched.sum(axis=0)
     before = arrays["w"].copy()
-    returned = called(dense.UPDATE_CUDA, "update", arrays, tmp_path, real)
+    code = right_code(dense.UPDATE_CUDA, projections)
+    returned = called(code, "update", arrays, tmp_path, real)
     tolerance = 1e-6 if real == "float32" else 1e-12
     np.testing.assert_allclose(arrays["w"], expected, atol=tolerance)
     np.testing.assert_array_equal(returned, changed)
     assert (np.abs(expected) == 1.5).any() and (expected != before).mean() > 0.1
     assert not fields or not expected[bounds == 0].any()
     arrays["w"][:] = before
-    called(dense.UPDATE_CUDA.replace("value < -bound ? -bound", "value < bound ? value"), "update",
-           arrays, tmp_path, real)
+    planted = code.replace("value < -bound ? -bound", "value < bound ? value")
+    called(planted, "update", arrays, tmp_path, real)
     assert np.abs(arrays["w"] - expected).max() > 0.1
 
 

@@ -18,9 +18,14 @@ from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
 
 #: Between them: both parameter sets, both projections, both encoders, both features, two top
-#: rules, refractory period; the second has the equations of the fixture `adaptation`, too.
+#: rules, refractory period; the first is retinotopic below the output and has ON and OFF
+#: afferents, the second has the equations of the fixture `adaptation`, too.
 STRUCTURES = {
-    "discrete-dense": ("discrete", {}, {}),
+    "discrete-dense": (
+        "discrete",
+        {"encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0},
+        {},
+    ),
     "biophysical-synapses": (
         "biophysical",
         {

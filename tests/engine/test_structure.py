@@ -17,6 +17,8 @@ STRUCTURAL = {
     "encoding.kind",
     "encoding.cells_per_concept",
     "encoding.receptive_field",  # whether there are any
+    "encoding.deep_field",
+    "encoding.contrast",  # whether there are ON and OFF afferents
     "encoding.context",
     "learning.features",
     "learning.loss",
@@ -55,9 +57,10 @@ def all_changes(parameters):
 
 @pytest.mark.parametrize("key", DISCRETE.keys())
 def test_only_structural_parameters_change_the_key(small_network, key):
-    base = small_network(layers=(9, 5, 3))
+    needed = {"encoding.receptive_field": 2} if key == "encoding.deep_field" else {}
+    base = small_network(layers=(9, 5, 3), assignments=needed)
     change = all_changes(base.parameters)[key]
-    changed = small_network(layers=(9, 5, 3), assignments={key: change})
+    changed = small_network(layers=(9, 5, 3), assignments={**needed, key: change})
     assert dict(changed.parameters.items())[key] != dict(base.parameters.items())[key]
     assert (structure_key(changed) != structure_key(base)) == (key in STRUCTURAL)
 

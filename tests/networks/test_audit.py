@@ -37,6 +37,11 @@ SOUND = {
     "softmax": {"assignments": {"learning.top_rule": "softmax"}},
     "ReCo at the top": {"assignments": {"learning.top_rule": "reco"}},
     "voltage at the bottom": {"assignments": {"learning.bottom_rule": "voltage"}},
+    "retinotopic": {
+        "assignments": {
+            "encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0
+        }
+    },
     "Poisson spikes": {"assignments": {"encoding.kind": "poisson"}},
     "fixed feedback": {"assignments": {"learning.feedback": "fixed"}},
     "subtractive reset": {"equations": {"RESET": "v_s -= theta - V_r"}},
@@ -74,10 +79,13 @@ def test_sound_networks_pass(small_network, name):
     assert set(checked.index) == set(found.verdicts)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-biophysical", "mnist", "forecast", "text"])
+@pytest.mark.parametrize(
+    "name", ["digits", "digits-biophysical", "mnist", "fashion-local", "forecast", "text"]
+)
 def test_presets_pass(name):
     """Their parameters, in small layers."""
-    found = audit(BidirectionalNetwork([16, 12, 12, 3], PRESETS[name].parameters, capacity=4))
+    network = BidirectionalNetwork([144, 12, 12, 3], PRESETS[name].parameters, capacity=4)
+    found = audit(network)
     assert found.passed, found.table.to_string()
 
 

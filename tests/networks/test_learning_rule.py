@@ -147,6 +147,9 @@ class Rule:
 
 
 BIO = {"timing.duration": 40 * ms}
+#: Every hidden layer local, in both pathways.
+RETINOTOPIC = {"encoding.receptive_field": 1, "encoding.deep_field": 2}
+
 CASES = [
     (
         "discrete",
@@ -162,6 +165,7 @@ CASES = [
     ("discrete", "dense", {"learning.familiarity": 0.8}),
     ("discrete", "dense", {"learning.homeostasis": 3.0, "learning.rate_window": 4.0}),
     ("discrete", "dense", {"encoding.receptive_field": 2}),
+    ("discrete", "dense", RETINOTOPIC),
     ("discrete", "dense", {"learning.loss": "mse"}),
     ("discrete", "dense", {"learning.loss": "infonce"}),
     ("discrete", "dense", {"learning.loss": "infonce", "learning.temperature": 0.4,
@@ -173,6 +177,7 @@ CASES = [
     ("discrete", "synapses", {}),
     ("discrete", "synapses", {"learning.homeostasis": 1.0, "learning.familiarity": 0.8,
                               "encoding.receptive_field": 2}),
+    ("discrete", "synapses", RETINOTOPIC),
     ("discrete", "synapses", {"learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.weight_max": 0.4, "learning.top_rule": "softmax"}),
     ("biophysical", "dense", BIO),
@@ -209,12 +214,12 @@ def test_weight_change_equals_the_rule(
     (last,) = observe(simulation, table[5:])
     after = simulation.weights()
     changes_by_rule = rule.trial(last, table["learn"][5])
-    field = parameters.encoding.receptive_field
+    fields = receptive_fields(network) if parameters.encoding.receptive_field else {}
     for name, (_, post) in PROJECTIONS.items():
         assert before[name].shape == changes_by_rule[name].shape
         bound = parameters.learning.weight_max
-        if name == "W0" and field:
-            bound = bound * receptive_fields(network)
+        if name in fields:
+            bound = bound * fields[name]
             assert 0 < np.count_nonzero(bound) < bound.size
         expected = np.clip(before[name] + changes_by_rule[name], -bound, bound) - before[name]
         measured = after[name] - before[name]
@@ -227,16 +232,33 @@ def test_weight_change_equals_the_rule(
 
 
 def receptive_fields(network):
-    """Pixels that reach each cell of F1, found from its initial weights: whole squares."""
-    side = network.parameters.encoding.receptive_field
+    """Which cells are connected, found from the initial weights: whole squares of pixels, or, of
+    a retinotopic network, all cells that have their pixel in a square, and the same backwards."""
+    encoding, state = network.parameters.encoding, network.initial_state(0)
+    side = encoding.receptive_field
     projection = network.layout.projection("W0")
-    w = network.initial_state(0)["afferent_basal.w"][projection.synapse_slice]
+    w = projection.matrix(network.initial_state(0)["afferent_basal.w"])
     seen = w.reshape(3, 3, SIZES["F1"]) != 0
     for cell in range(SIZES["F1"]):
         rows, columns = (np.flatnonzero(seen[..., cell].any(axis=k)) for k in (1, 0))
         assert seen[..., cell].sum() == side**2 == len(rows) * len(columns)
         assert np.ptp(rows) == np.ptp(columns) == side - 1
-    return seen.reshape(projection.shape).astype(float)
+    if not encoding.deep_field:
+        return {"W0": seen.reshape(projection.shape)}
+    fields = {
+        p.name: p.matrix(state[f"{p.synapses}.w"]) != 0 for p in network.layout.projections
+        if p.name in ("W0", "W1", "Theta0", "Theta1")
+    }
+    assert np.array_equal(fields["Theta0"], fields["W0"].T)
+    assert np.array_equal(fields["Theta1"], fields["W1"].T)
+    pixel = np.transpose(np.unravel_index(fields["W0"].argmax(axis=0), (3, 3)))  # side is 1
+    assert np.all(np.diff(pixel[:, 0]) >= 0)
+    for received in fields["W1"].T:
+        low, high = pixel[received].min(axis=0), pixel[received].max(axis=0)
+        assert np.all(high - low == encoding.deep_field - 1)
+        inside = np.all((pixel >= low) & (pixel <= high), axis=1)
+        assert np.array_equal(received, inside)
+    return fields
 
 
 def start_with_firing_readouts(simulation):

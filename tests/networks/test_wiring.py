@@ -11,8 +11,10 @@ from brian2.utils.stringtools import get_identifiers
 from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.networks.dense import DenseProjection
+from bsd.runs.data import contrast
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.cpp import generate
+from bsd.runs.trials import check_table, trial_arrays
 
 PROJECTIONS = {  # of 9-12-11-3 with two cells per concept: kind, source, target, shape
     "W0": ("sensory", "S", "F1", (9, 12)),
@@ -271,6 +273,72 @@ def test_synapses_outside_receptive_fields_do_not_count(small_network):
     assert not network.fan_out(network.layout.population("B0")).any()
 
 
+RETINOTOPIC = {"encoding.receptive_field": 2, "encoding.deep_field": 2, "encoding.contrast": 2.0}
+
+
+def test_retinotopic_cells_receive_their_surroundings(small_network):
+    """Squares of 2 pixels with all their afferents; of 2 x 2 places below, seen from 3 pixels."""
+    network = small_network(layers=(36, 80, 70, 3), assignments=RETINOTOPIC)
+    inside = {p.name: network.connectivity(p) for p in network.layout.projections}
+    pixels = inside["W0"].reshape(6, 6, 3, 80)
+    assert np.all(pixels == pixels[:, :, :1]) and np.all(pixels[:, :, 0].sum(axis=(0, 1)) == 4)
+    first = np.array([np.argwhere(cell)[0] for cell in np.moveaxis(pixels[:, :, 0], -1, 0)])
+    assert np.array_equal(network.fields.places(1), first[:, ::-1] + 1)
+    assert np.all(np.diff(first[:, 0]) >= 0) and len(np.unique(first, axis=0)) == 25
+    for received, place in zip(inside["W1"].T, network.fields.places(2), strict=True):
+        corner = place[::-1] - 1.5  # it sees 3 x 3 pixels
+        offset = first - corner
+        assert np.array_equal(received, ((offset >= 0) & (offset < 2)).all(axis=1))
+        assert received.any()
+    for layer in (0, 1):
+        assert np.array_equal(inside[f"Theta{layer}"], inside[f"W{layer}"].T)
+    assert inside["W2"].all() and inside["Theta2"].all()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_synapses_of_retinotopic_networks_are_ranges(small_network, replicas):
+    """What is stored holds all that is connected, in order; the rest keeps the weight 0."""
+    network = small_network(layers=(36, 80, 70, 3), assignments=RETINOTOPIC, replicas=replicas)
+    objects, state, values = create(network), network.initial_state(0), network.values()
+    for p in network.layout.projections:
+        synapses, own = getattr(objects, p.synapses), p.synapse_slice
+        pre, post = (np.asarray(x[:])[own] for x in (synapses.i, synapses.j))
+        expected = np.argwhere(p.stored) + [p.source.start, p.target.start]
+        assert np.array_equal(np.stack([pre, post], axis=1), expected)
+        connected = network.connectivity(p)
+        assert np.all(p.stored | ~connected)
+        assert np.array_equal(p.of_synapses(connected), values[f"{p.synapses}.w_max"][own] > 0)
+        w = p.matrix(state[f"{p.synapses}.w"])
+        assert np.array_equal(w != 0, connected)
+        assert np.array_equal(p.of_synapses(w), state[f"{p.synapses}.w"][own])
+    one = network.layout.projection("W0")
+    assert 1.5 * one.stored.sum() < np.prod(one.shape)  # it saves something
+    total = sum(network.connectivity(p).sum() for p in network.layout.projections)
+    assert network.n_synapses == total
+
+
+def test_afferents_of_contrast_are_driven_and_not_shown(small_network, dataset, trial_table):
+    """ON and OFF beside the intensity of each pixel; what is recalled are intensities."""
+    network = small_network(assignments={"encoding.contrast": 2.0})
+    table = trial_table(2).assign(source="stimulus", learn=0.0)
+    drive, _ = trial_arrays([check_table(table, dataset, 3)], dataset, network, [0])
+    stimulus = network.layout.population("S")
+    own = drive[:2, stimulus.cells].reshape(2, 3, 3, 3)
+    np.testing.assert_array_equal(own[..., 0], dataset.x_train[:2])
+    both = contrast(dataset.x_train[:2], 2.0, network.parameters.encoding.surround)
+    np.testing.assert_array_equal(own[..., 1], both[:, 0])
+    np.testing.assert_array_equal(own[..., 2], both[:, 1])
+    assert network.intensity_cells.tolist() == list(range(0, 27, 3))
+    assert network.cells_per_layer == small_network().cells_per_layer
+    simulation = Simulation(network, dataset, "runtime", seed=0)
+    recalled = simulation.run(trial_table(1, learn=0.0)).recalled
+    counts = simulation.run(trial_table(1, learn=0.0)).cell_counts
+    spikes = counts[counts["population"] == "B0"].sort_values("cell")["spikes"].to_numpy()
+    np.testing.assert_allclose(recalled["rate"], spikes[::3] / 8)
+    colour = BidirectionalNetwork([12, 4, 3], DISCRETE.updated({"encoding.contrast": 1.0}))
+    assert colour.intensity_cells.tolist() == [0, 1, 2, 9, 10, 11, 18, 19, 20, 27, 28, 29]
+
+
 def test_replicas_are_independent_copies(small_network):
     one, two = small_network(), small_network(replicas=2)
     a, b = one.layout, two.layout
@@ -330,6 +398,11 @@ def test_concepts_are_population_codes(small_network):
         ([9, 12, 3], {"capacity": 1.5}, "positive whole number"),
         ([9, 12, 3], {"capacity": "all"}, "positive whole number"),
         ([9, 12, 3], {"replicas": 0}, "positive whole number"),
+        ([8, 12, 3], {"parameters": RETINOTOPIC}, "contrast = 2.0: needs a square"),
+        ([8, 12, 3], {"parameters": {"encoding.receptive_field": 2}}, "needs a square"),
+        ([9, 12, 3], {"parameters": {"encoding.deep_field": 2}}, "give encoding.receptive_field"),
+        ([9, 12, 3], {"parameters": {"encoding.contrast": 1.0, "encoding.context": True}},
+         "contrast = 1.0: context cells"),
         ([9, 12, 3], {"equations": {"RESETS": ""}}, "unknown equation string"),
         ([9, 12, 3], {"equations": {"RESET": 1}}, "must be of the same kind"),
         ([9, 12, 3], {"equations": {"LEARN": "w = w"}}, "'LEARN'.*use projection='synapses'"),
@@ -338,5 +411,6 @@ def test_concepts_are_population_codes(small_network):
 )
 def test_impossible_networks_are_refused(layers, options, text):
     with pytest.raises(InputError, match=text) as error:
-        BidirectionalNetwork(layers, DISCRETE, **options)
+        parameters = DISCRETE.updated(options.get("parameters", {}))
+        BidirectionalNetwork(layers, **{**options, "parameters": parameters})
     assert "\n" not in str(error.value)

@@ -147,7 +147,7 @@ class _Cue:
         self.image = shown_images(table, dataset, seed)
         damaged = (table["noise"] > 0) | (table["blur"] > 0)
         visible = shown_images(whole, light, seed)
-        self.weight = np.where(damaged.to_numpy()[:, None, None], 0.5, visible)
+        self.weight = np.where(_each(damaged.to_numpy(), visible), 0.5, visible)
         self.hidden = visible == 0
 
     def completed(self, other):
@@ -199,7 +199,12 @@ def _decided(percept, table, simulation, dataset, stimulus):
     table = table.assign(concept=np.where(decided, percept, 0), source="concept")
     result = run_images(simulation, dataset, stimulus, table)
     recalled = images_of(result.recalled, result.trials["trial"], dataset.image_shape)
-    return recalled * decided[:, None, None]
+    return recalled * _each(decided, recalled)
+
+
+def _each(values, images):
+    """One value for each image, shaped to go with them."""
+    return values.reshape(-1, *[1] * (images.ndim - 1))
 
 
 def _quality(condition, cycle, outcome, cue, dataset):
@@ -217,7 +222,7 @@ def _quality(condition, cycle, outcome, cue, dataset):
         "own": cue.own, "recalled": recalled, "prototype": prototype, "mean": means[concept]
     }
     flat = {name: np.reshape(stack, (len(percept), -1)) for name, stack in flat.items()}
-    frame["rate_recalled"] = recalled.mean(axis=(1, 2))
+    frame["rate_recalled"] = recalled.reshape(len(recalled), -1).mean(axis=1)
     frame["r_recalled_own"] = recall_correlation(flat["recalled"], flat["own"])
     frame["r_recalled_class_mean"] = recall_correlation(flat["recalled"], flat["mean"])
     hidden = cue.hidden.reshape(len(percept), -1)

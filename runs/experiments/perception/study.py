@@ -114,7 +114,7 @@ def chosen_stimuli(dataset, n_per_concept):
 
 
 def class_means(dataset):
-    """Mean training stimulus of each concept, (n_concepts, height, width)."""
+    """Mean training stimulus of each concept, (n_concepts, *image_shape)."""
     return np.stack(
         [dataset.x_train[dataset.y_train == c].mean(axis=0) for c in range(dataset.n_concepts)]
     )
@@ -128,11 +128,11 @@ def images_of(recalled, trials, image_shape):
     recalled : DataFrame
         See `bsd.runs.engine.recording.Recording`, of one replica.
     trials : array_like of int
-    image_shape : (int, int)
+    image_shape : tuple of int
 
     Returns
     -------
-    ndarray, shape (n, height, width)
+    ndarray, shape (n, *image_shape)
     """
     recalled = recalled[recalled["trial"].isin(trials)]
     images = recalled["rate"].to_numpy(float).reshape(-1, *image_shape)
@@ -148,7 +148,7 @@ def run_images(simulation, dataset, images, table):
     simulation : Simulation
         Of `dataset`; goes on with it afterwards.
     dataset : DataSet
-    images : ndarray, shape (n, height, width)
+    images : ndarray, shape (n, *image_shape)
         Intensities in 0 to 1.
     table : DataFrame
         With the column ``concept``; ``part`` and ``stimulus`` are set here.
