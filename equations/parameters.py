@@ -218,6 +218,18 @@ class EncodingParameters(_Checked):
     tuning_width: float = parameter(
         2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
     )
+    autoencoder: bool = parameter(
+        False, 1, "-", "the output is a code: its own spikes take the place of a concept",
+        "paper, sec. 4 (generation)",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.autoencoder and (self.cells_per_concept > 1 or self.concept_code != "blocks"):
+            raise InputError(
+                "encoding.autoencoder: the code has no concepts, use encoding.cells_per_concept = "
+                "1 and encoding.concept_code = 'blocks'."
+            )
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,9 @@ class BidirectionalNetwork:
     layers : sequence of int
         Cells of the stimulus, of each hidden layer, and number of concepts, for example
         ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
-        concept. With ``encoding.context`` the network is recurrent: a context cell for each
-        cell of the first hidden layer is added to the stimulus, and a type-2 cell that recalls it.
+        concept; with ``encoding.autoencoder`` the last number is that of the code's cells. With
+        ``encoding.context`` the network is recurrent: a context cell for each cell of the first
+        hidden layer is added to the stimulus, and a type-2 cell that recalls it.
     parameters : ModelParameters or sequence of ModelParameters
         `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy; or one for each replica, alike in
         what shapes the code (`STRUCTURAL`).
@@ -921,6 +922,16 @@ class BidirectionalNetwork:
             lambda q: self._asymmetries(q) if q.name == top else 0.0
         )
         return values
+
+    @property
+    def is_autoencoder(self):
+        """Whether the output is a code: its own spikes are what the backward network decodes."""
+        return self.parameters.encoding.autoencoder
+
+    @property
+    def n_delays(self):
+        """Time steps that a spike needs from the stimulus to the code and back to the bottom."""
+        return 2 * self.layout.depth + 1
 
     @property
     def cells_per_layer(self):

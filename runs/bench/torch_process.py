@@ -102,6 +102,7 @@ def network_constants(network):
         "cells_per_concept": encoding.cells_per_concept,
         "concept_rate": encoding.concept_rate,
         "steps": timing.steps,
+        "autoencoder": network.is_autoencoder,
         "leak": leak,
         "threshold": float((cell.V_threshold - cell.E_leak) / unit),
         "eps": learning.epsilon,

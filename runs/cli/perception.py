@@ -31,6 +31,8 @@ _PLAIN = (
      "Compare the activity of concepts perceived and imagined, layer by layer."),
     ("ambiguity", "ambiguity",
      "Blend two stimuli or two concepts: percept, recall, decision time."),
+    ("generate", "generation",
+     "Of an autoencoder: reconstruct, decode random codes, go from one code to another."),
 )
 
 
@@ -99,6 +101,11 @@ def _perform(name, folder, as_json, replica, every=False, **options):
         raise InputError(
             f"{folder} holds a run on a sequence ({trained.config['data']}), this experiment needs "
             "images: give the folder of a run on images, for example of `bsd run demo`."
+        )
+    one = trained[0] if all_of_them else trained
+    if one.network.is_autoencoder and name != "generation":
+        raise InputError(
+            f"{folder} holds an autoencoder, which has no concepts: use `bsd generate {folder}`."
         )
     with RunProgress(console) as progress:
         options["progress"] = lambda *event: progress.update("all", *event, "")

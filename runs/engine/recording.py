@@ -28,7 +28,8 @@ class Recording:
         ``synaptic_events`` there (each spike times the synapses of its cell).
     evidence : DataFrame
         Output spikes for each concept in trials with a drive of the forward network: those of all
-        output cells, each weighted with its share in the concept's encoding.
+        output cells, each weighted with its share in the concept's encoding. Of an autoencoder the
+        code as the backward network receives it: spikes of each concept afferent (``candidate``).
     cosines : DataFrame
         C per trial and layer of trials in which both pathways were driven.
     cell_counts : DataFrame
@@ -113,8 +114,12 @@ def _evidence(network, table, outputs, replica):
     top = network.layout.population(f"F{network.layout.depth + 1}", replica)
     perceived = table["source"].str.contains("stimulus|recall").to_numpy()
     encodings = network.encoding_matrix()
-    share = encodings / encodings.max(axis=1, keepdims=True)
-    evidence = outputs["trial_cells.n_s"][perceived][:, top.cells] @ share.T
+    if network.is_autoencoder:
+        relayed = network.layout.partner(top)
+        evidence = outputs["trial_afferents.n_s"][perceived][:, relayed.cells]
+    else:
+        share = encodings / encodings.max(axis=1, keepdims=True)
+        evidence = outputs["trial_cells.n_s"][perceived][:, top.cells] @ share.T
     return pd.DataFrame(
         {
             "trial": np.repeat(table["trial"].to_numpy()[perceived], len(encodings)),

@@ -21,6 +21,7 @@ INTERVAL_S = 0.5
 #: Results of a run that a row of the sweep holds.
 MEASURES = (
     "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation", "cosine",
+    "reconstruction_mse", "reconstruction_ssim",
     "hamming", "hamming_shuffled", "kappa", "kappa_shuffled", "angle_deg", "rate_forward_hz",
     "rate_backward_hz", "ms_per_trial", "run_s",
 )
@@ -122,4 +123,5 @@ def measures(folder, metrics):
         "rate_forward_hz": rates.get("forward"),
         "rate_backward_hz": rates.get("backward"),
     }
-    return {name: None if pd.isna(found[name]) else float(found[name]) for name in MEASURES}
+    found = {name: found.get(name) for name in MEASURES}
+    return {name: None if pd.isna(value) else float(value) for name, value in found.items()}

@@ -5,7 +5,7 @@ import numpy as np
 from bsd.networks import CONTROL_COLUMNS
 from bsd.runs.data import add_noise, blend, blur, jitter, occlude
 
-__all__ = ["shown_images", "trial_arrays"]
+__all__ = ["concept_encodings", "shown_images", "trial_arrays"]
 
 
 def trial_arrays(tables, dataset, network, seeds):
@@ -43,7 +43,7 @@ def _fill(drive, control, table, dataset, network, seed, replica):
         for name in ("stimulus", "concept", "percept", "recall")
     }
     images = _images(table, dataset, uses["stimulus"], seed)
-    encoding = network.encoding_matrix()
+    encoding = concept_encodings(network, dataset)
     rows = np.arange(len(table))
     stimulus = network.layout.population("S", replica)
     shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
@@ -57,6 +57,23 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     control[rows, 4] = table["draw"]
     control[rows, 5] = table["loss"]
     control[rows, 6] = table["carry"]
+
+
+def concept_encodings(network, dataset):
+    """Intensities of the concept afferents that the column `concept` of a trial table counts.
+
+    Returns
+    -------
+    ndarray, shape (n, n_output)
+        The network's encoding of concepts, or the data set's codes; of an autoencoder without
+        codes nothing.
+    """
+    codes = getattr(dataset, "codes", None)
+    if codes is not None:
+        return np.asarray(codes, dtype=float)
+    if network.is_autoencoder:
+        return np.zeros((0, network.layout.layers[-1]))
+    return network.encoding_matrix()
 
 
 def _encoded(shown, encoding):
