@@ -29,6 +29,7 @@ from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
+from bsd.networks.frequencies import divide, unite
 from bsd.networks.layout import Layout
 from bsd.networks.schedule import SCHEDULE
 from bsd.networks.trial_count import trials_over
@@ -185,7 +186,7 @@ class BidirectionalNetwork:
             )
         n_output = layers[-1] * parameters.encoding.cells_per_concept
         sizes = [layers[0] + self.n_context, *layers[1:-1], n_output]
-        self.layout = Layout(sizes, replicas)
+        self.layout = Layout(sizes, replicas, self._high_stream(layers, parameters))
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
                 raise InputError(
@@ -207,6 +208,18 @@ class BidirectionalNetwork:
                 "use projection='synapses' to change it."
             )
 
+    def _high_stream(self, layers, parameters):
+        """Afferents and hidden cells of the stream of high frequencies, or None."""
+        cutoff = parameters.encoding.cutoff
+        if not cutoff:
+            return None
+        if math.isqrt(layers[0]) ** 2 != layers[0] or self.n_context or layers[1] < 2:
+            raise InputError(
+                f"encoding.cutoff = {cutoff}: needs a square stimulus without context cells, and "
+                "two cells in the first hidden layer (0: undivided)."
+            )
+        return 2 * layers[0], layers[1] // 2
+
     # ------------------------------------------------------------------ description
 
     @property
@@ -215,6 +228,7 @@ class BidirectionalNetwork:
         p = self.parameters
         return {
             "layers": list(self.layout.layers),
+            "high": self.layout.high,
             "replicas": self.layout.replicas,
             "projection": self.projection,
             "capacity": self.capacity,
@@ -267,7 +281,7 @@ class BidirectionalNetwork:
         top = self.layout.depth + 1
         if population.name == f"F{top}":
             return self.parameters.learning.top_rule == "reco"
-        return population.name != "B0"
+        return population.layer > 0
 
     @property
     def memory_populations(self):
@@ -834,6 +848,40 @@ class BidirectionalNetwork:
         values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
 
+    def stimulus_intensities(self, images):
+        """Intensities of the stimulus afferents, without context cells, by population.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, height, width)
+
+        Returns
+        -------
+        dict of str to ndarray, shape (n, cells)
+        """
+        if self.layout.high is None:
+            return {"S": images.reshape(len(images), self.n_stimulus)}
+        return dict(zip(("S", "S_high"), divide(images, self.parameters.encoding.cutoff),
+                        strict=True))
+
+    def recalled_stimulus(self, values, replica=0):
+        """The stimulus that rates or drives of the bottom cells stand for.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n, n_cells)
+            Of all pyramidal cells.
+        replica : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_stimulus)
+        """
+        low = values[:, self.layout.population("B0", replica).cells]
+        if self.layout.high is None:
+            return low[:, : self.n_stimulus]
+        return unite(low, values[:, self.layout.population("B0_high", replica).cells])
+
     def _parameters_of(self, population):
         return self.replica_parameters[population.replica]
 
@@ -887,10 +935,10 @@ class BidirectionalNetwork:
         top = f"F{layout.depth + 1}"
 
         def bottom(q, rule):
-            return q.name == "B0" and self._parameters_of(q).learning.bottom_rule == rule
+            return q.layer == 0 and self._parameters_of(q).learning.bottom_rule == rule
 
         def hidden(q):
-            return q.name not in (top, "B0")
+            return q.name != top and q.layer > 0
 
         rules = {
             "reco": lambda q: (hidden(q) and learning.loss != "mse")
@@ -910,7 +958,10 @@ class BidirectionalNetwork:
             for name, rule in rules.items()
         }
         values["normaliser.lam"] = np.array(
-            [self._parameters_of(q).learning.lam for q in layout.populations]
+            [
+                getattr(self._parameters_of(q).learning, "lam_high" if q.is_high else "lam")
+                for q in layout.populations
+            ]
         )
         values["cells.apical"] = np.ones(layout.n_cells)
         if learning.loss == "infonce":
@@ -959,13 +1010,14 @@ class BidirectionalNetwork:
         side, (n_pre, n_post) = self.parameters.encoding.receptive_field, projection.shape
         if projection.kind != "sensory" or not self.receptive_fields:
             return np.ones((n_pre, n_post), dtype=bool)
-        width = math.isqrt(n_pre)
+        width = math.isqrt(self.n_stimulus)
         ratio = 1.324717957244746  # of the R2 sequence: x**3 = x + 1
         places = np.outer(np.arange(1, n_post + 1), [1 / ratio, 1 / ratio**2]) % 1
         first = np.floor(places * (width - side + 1)).astype(int)
         offset = np.arange(width)[:, None, None] - first  # pixel, cell, axis
         inside = (offset >= 0) & (offset < side)
-        return (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(n_pre, n_post)
+        field = (inside[:, None, :, 0] & inside[None, :, :, 1]).reshape(-1, n_post)
+        return np.tile(field, (n_pre // len(field), 1))  # of ON and OFF afferents alike
 
     def fan_out(self, population):
         """Synapses that each cell of a population has on the basal dendrites of its target.
@@ -975,8 +1027,12 @@ class BidirectionalNetwork:
         ndarray of int, shape (size,)
         """
         for projection in self.layout.projections:
-            if projection.source is population:
-                return self.connectivity(projection).sum(axis=1)
+            source = projection.source
+            within = source.start <= population.start and population.stop <= source.stop
+            if within and source.pathway == population.pathway:
+                first = population.start - source.start
+                fan_out = self.connectivity(projection).sum(axis=1)
+                return fan_out[first : first + population.size]
         return np.zeros(population.size, dtype=int)
 
     @property
@@ -996,7 +1052,7 @@ class BidirectionalNetwork:
         learning, top = self._parameters_of(population).learning, self.layout.depth + 1
         if population.name == f"F{top}":
             return learning.eta_top
-        if population.name == "B0":
+        if population.layer == 0:
             return learning.eta_bottom
         if population.pathway == "forward":
             return learning.eta if learning.hidden == "learned" else 0.0
@@ -1021,7 +1077,7 @@ class BidirectionalNetwork:
         for projection in layout.projections:
             n_pre, n_post = projection.shape
             learning = self._parameters_of(projection.source).learning
-            readout = projection.target.name in ("B0", f"F{layout.depth + 1}")
+            readout = projection.target.layer in (0, layout.depth + 1)
             gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -440,9 +440,15 @@ def _alignment(network, recording):
     ):
         spikes, cosines = _of(replica, recording.spikes), _of(replica, recording.cosines)
         rasters = [
-            _raster(spikes, f"{side}{layer}", trials, timing,
-                    network.layout.population(f"{side}{layer}").size)
-            for side in "FB"
+            np.concatenate(
+                [
+                    _raster(spikes, p.name, trials, timing, p.size)
+                    for p in network.layout.populations
+                    if (p.replica, p.layer, p.pathway) == (replica, layer, pathway)
+                ],
+                axis=2,
+            )
+            for pathway in ("forward", "backward")
         ]
         similarity = paired_similarity(*rasters)
         cosines = cosines[cosines["layer"] == layer].set_index("trial")["cosine"]

@@ -45,9 +45,11 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     images = _images(table, dataset, uses["stimulus"], seed)
     encoding = concept_encodings(network, dataset)
     rows = np.arange(len(table))
-    stimulus = network.layout.population("S", replica)
-    shown = slice(stimulus.start, stimulus.start + network.n_stimulus)
-    drive[rows[uses["stimulus"]], shown] = images
+    images = images.reshape(-1, *dataset.image_shape)
+    for name, intensities in network.stimulus_intensities(images).items():
+        first = network.layout.population(name, replica).start
+        shown = slice(first, first + intensities.shape[1])
+        drive[rows[uses["stimulus"]], shown] = intensities
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
