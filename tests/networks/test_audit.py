@@ -36,6 +36,12 @@ SOUND = {
     "replicas, synapses": {"replicas": 2, "projection": "synapses", "base": "biophysical"},
     "softmax": {"assignments": {"learning.top_rule": "softmax"}},
     "ReCo at the top": {"assignments": {"learning.top_rule": "reco"}},
+    "autoencoder, two streams": {
+        "assignments": {
+            "encoding.autoencoder": True, "encoding.cells_per_concept": 1, "encoding.cutoff": 0.1,
+            "learning.top_rule": "reco",
+        },
+    },
     "voltage at the bottom": {"assignments": {"learning.bottom_rule": "voltage"}},
     "Poisson spikes": {"assignments": {"encoding.kind": "poisson"}},
     "fixed feedback": {"assignments": {"learning.feedback": "fixed"}},
@@ -74,7 +80,7 @@ def test_sound_networks_pass(small_network, name):
     assert set(checked.index) == set(found.verdicts)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-biophysical", "mnist", "forecast", "text"])
+@pytest.mark.parametrize("name", ["digits", "digits-biophysical", "mnist", "forecast", "text", "autoencoder"])
 def test_presets_pass(name):
     """Their parameters, in small layers."""
     found = audit(BidirectionalNetwork([16, 12, 12, 3], PRESETS[name].parameters, capacity=4))
