@@ -1077,7 +1077,8 @@ class BidirectionalNetwork:
         for projection in layout.projections:
             n_pre, n_post = projection.shape
             learning = self._parameters_of(projection.source).learning
-            readout = projection.target.layer in (0, layout.depth + 1)
+            ends = (0,) if self.is_autoencoder else (0, layout.depth + 1)  # a code is inside
+            readout = projection.target.layer in ends
             gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -333,9 +333,9 @@ def generation(
         table.add_row(method, *("" if v is None else form.format(v) for v, form in values))
     _print_table(table)
     for kind in ("reconstructed", "sampled"):
-        if (ratio := found[f"ratio_{kind}"]) is not None:
+        for method, ratio in found[f"ratio_{kind}"].items():
             console.print(
-                f"{kind}: {ratio:.2f} times the Fréchet distance of backpropagation "
+                f"{method}, {kind}: {ratio:.2f} times the Fréchet distance of backpropagation "
                 f"(aim: at most {LARGEST_RATIO})", highlight=False,
             )
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)

@@ -80,7 +80,9 @@ def test_sound_networks_pass(small_network, name):
     assert set(checked.index) == set(found.verdicts)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-biophysical", "mnist", "forecast", "text", "autoencoder"])
+@pytest.mark.parametrize(
+    "name", ["digits", "digits-biophysical", "mnist", "forecast", "text", "autoencoder"]
+)
 def test_presets_pass(name):
     """Their parameters, in small layers."""
     found = audit(BidirectionalNetwork([16, 12, 12, 3], PRESETS[name].parameters, capacity=4))

@@ -62,3 +62,14 @@ def test_what_cannot_be_divided(layers, context):
 def test_a_code_has_no_concepts():
     with pytest.raises(InputError, match="cells_per_concept"):
         DISCRETE.updated({"encoding.autoencoder": True})
+
+
+def test_a_code_starts_as_hidden_cells_do():
+    """Its synapses are no read-out: SD g / sqrt(n_pre), to 5 %."""
+    code = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1,
+            "learning.init_gain": 3.0, "learning.init_gain_readout": 0.5}
+    network = BidirectionalNetwork([16, 60, 50], DISCRETE.updated(code))
+    w = network.initial_state(0)["cortical_basal.w"]
+    for name, gain in (("W1", 3.0), ("Theta0", 0.5)):
+        p = network.layout.projection(name)
+        assert w[p.synapse_slice].std() == pytest.approx(gain / np.sqrt(p.shape[0]), rel=0.05)

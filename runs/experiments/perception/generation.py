@@ -7,6 +7,7 @@ import pandas as pd
 
 from bsd.analysis.perception import image_similarity, nearest_images
 from bsd.equations import InputError
+from bsd.runs.engine.simulation import check_dataset
 from bsd.runs.experiments.perception.study import Study
 from bsd.runs.trials import AUTOENCODER
 
@@ -69,11 +70,18 @@ def decode(simulation, codes, table=None, progress=None):
     Returns
     -------
     ndarray, shape (n, height, width)
+
+    Raises
+    ------
+    InputError
+        For codes of another size, or that are no intensities.
     """
     own = simulation.dataset
-    simulation.dataset = dataclasses.replace(own, codes=codes)
+    with_codes = dataclasses.replace(own, codes=codes)
+    check_dataset(simulation.network, with_codes)
     if table is None:
         table = pd.DataFrame({"concept": np.arange(len(codes))})
+    simulation.dataset = with_codes
     try:
         recordings = simulation.chunks(table.assign(source="concept", phase="decode"), progress)
         return np.concatenate([_images(recording, simulation) for recording in recordings])
