@@ -1,5 +1,6 @@
 """What an autoencoder generates, beside backpropagation through the same layers."""
 
+import dataclasses
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pandas as pd
 from bsd.analysis.generation import frechet_distance
 from bsd.analysis.perception import image_similarity
 from bsd.equations import InputError
-from bsd.runs.bench.learning import train_all
+from bsd.runs.bench.learning import shuffled, train_all
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.experiments.perception.generation import N_FITTED, decode, draw_codes, encode
 from bsd.runs.experiments.run import build_network, load_data
@@ -23,6 +24,9 @@ OWN = {
     "streaming": {"encoding.cutoff": 0.0},
     "streaming, divided": {"encoding.cutoff": 0.1},  # low and high frequencies
 }
+
+#: Training images that the classifier learns from, at most.
+N_JUDGE = 20_000
 
 #: The paper's ratio of its own to backpropagation's Fréchet distance on MNIST, 72.39 / 49.56.
 LARGEST_RATIO = 1.45
@@ -42,7 +46,7 @@ def measure_generation(
     stimuli, from codes drawn from a Gaussian fitted to training codes.
 
     The Fréchet distance to the test stimuli is taken in the last hidden layer of a small
-    convolutional classifier, which is trained here on the complete training set (seed 0). It is no
+    convolutional classifier, which is trained here on `N_JUDGE` training images (seed 0). It is no
     "FID": that is defined by the features of the Inception network.
 
     Parameters
@@ -69,11 +73,12 @@ def measure_generation(
         raise InputError(
             f"{experiment.name} is no autoencoder: use one, for example autoencoder (`bsd list`)."
         )
-    network = build_network(experiment, load_data(experiment, 0))
+    complete = shuffled(load_data(experiment, 0))
+    network = build_network(experiment, complete)
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch, ExitStack() as held:
         judge = None
         if torch_python:
-            judge = _Judge(torch_python, load_data(experiment, 0), network, Path(scratch), held)
+            judge = _Judge(torch_python, complete, network, Path(scratch), held)
             judge.train(progress)
         generated = str(Path(scratch) / "generated.npz")
 
@@ -106,7 +111,10 @@ class _Judge:
 
     def __init__(self, python, dataset, network, folder, held):
         self.dataset, self.folder, self.lock = dataset, folder, threading.Lock()
-        write_data(dataset, network, folder / "judge.npz")
+        learned = dataclasses.replace(
+            dataset, x_train=dataset.x_train[:N_JUDGE], y_train=dataset.y_train[:N_JUDGE]
+        )
+        write_data(learned, network, folder / "judge.npz")
         self.torch = held.enter_context(TorchProcess(python))
 
     def train(self, progress):

@@ -25,6 +25,7 @@ __all__ = [
     "comparison",
     "finished_rows",
     "measure_learning",
+    "shuffled",
     "summarise_learning",
     "train_all",
 ]
@@ -189,7 +190,7 @@ def train_all(
         ):
             keep(frame_of_baseline(method, seed, dataset, *rest))
 
-    dataset = _shuffled(load_data(experiment, 0), n_train)
+    dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
     for changes in own.values():  # what is not compiled yet: not in threads
         changed = build_network(experiment.changed(assignments=changes), dataset)
@@ -227,7 +228,7 @@ def train_all(
     return ordered()
 
 
-def _shuffled(dataset, n_train):
+def shuffled(dataset, n_train=None):
     """The data set with its training part in random order, or so many of it."""
     order = np.random.Generator(np.random.Philox(0)).permutation(len(dataset.x_train))[:n_train]
     return dataclasses.replace(

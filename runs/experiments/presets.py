@@ -317,6 +317,15 @@ PRESETS = {
             expected="not measured yet",
         ),
         Experiment(
+            "autoencoder5k",
+            "the 5000 MNIST digits of mnist5k, to a code of 128 cells and back",
+            "mnist5k",
+            (512, 128),
+            5,
+            _CODE,
+            expected="docs/generation.md",
+        ),
+        Experiment(
             "autoencoder",
             "complete MNIST, to a code of 128 cells and back",
             "mnist",
