@@ -10,6 +10,7 @@ names) and nothing here simulates.
 - :mod:`bsd.analysis.information`: mutual information between spike counts and concept
 - :mod:`bsd.analysis.energy`: operations and energy against a dense network
 - :mod:`bsd.analysis.hypotheses`: comparisons of two conditions, d', psychometric functions
+- :mod:`bsd.analysis.generation`: Fréchet distance and figures of generated images
 - :mod:`bsd.analysis.interchange`: to and from Neo, to pynapple
 - :mod:`bsd.analysis.figures`, :mod:`bsd.analysis.firing_figures`: one function per figure
 - :mod:`bsd.analysis.report`: a results folder turned into one HTML file

@@ -122,7 +122,7 @@ def _parameters(population, layer, top):
 def _weights(weights, weight_max):
     largest = weights[["q10", "q90"]].abs().max(axis=1)
     limit = EXPLODED * weight_max
-    layer = weights["projection"].str.extract(r"(\d+)$")[0].astype(int)
+    layer = weights["projection"].str.extract(r"(\d+)")[0].astype(int)
     for row, value, onto in zip(weights.itertuples(), largest, layer, strict=True):
         if value >= limit:
             if row.projection.startswith("W"):

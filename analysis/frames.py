@@ -64,6 +64,8 @@ def with_trials(frame, trials, columns=("phase",)):
 def population_order(populations):
     """Sort population names along the flow of spikes: S, F1.., then C, B{L}.., B0.
 
+    Those of a stream of high frequencies (S_high) follow those of low ones.
+
     Parameters
     ----------
     populations : iterable of str
@@ -75,7 +77,7 @@ def population_order(populations):
     """
 
     def key(name):
-        match = re.fullmatch(r"([SFCB])(\d*)", name)
+        match = re.fullmatch(r"([SFCB])(\d*)(_high)?", name)
         if match is None:
             return (len(_FAMILY_ORDER), 0, name)
         family, number = match.group(1), int(match.group(2) or 0)

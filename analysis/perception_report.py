@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from bsd.analysis import firing_figures
+from bsd.analysis import firing_figures, generation
 from bsd.analysis import perception_figures as figures
 
 __all__ = ["sections"]
@@ -39,6 +39,7 @@ def sections(folder):
         "lesions": _lesions,
         "statistics": _statistics,
         "dynamics": _dynamics,
+        "generate": _generation,
     }
     found = []
     for name, make in makers.items():
@@ -70,6 +71,10 @@ def _image_shape(images):
 
 def _percent(share):
     return f"{100 * share:.1f} %"
+
+
+def _generation(frames, summary):
+    return generation.sections(frames, summary, _image_shape(frames["images"]))
 
 
 def _recall(frames, summary):

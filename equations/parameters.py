@@ -234,6 +234,23 @@ class EncodingParameters(_Checked):
     tuning_width: float = parameter(
         2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
     )
+    cutoff: float = parameter(
+        0.0, 1, "f_c", "spatial frequency (cycles per pixel) at which the stimulus is divided into "
+        "a stream of low and one of high frequencies (0: undivided)",
+        "paper, sec. 4 (frequency-aware ReCo)", bounds=(0, 0.5),
+    )
+    autoencoder: bool = parameter(
+        False, 1, "-", "the output is a code: its own spikes take the place of a concept",
+        "paper, sec. 4 (generation)",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.autoencoder and (self.cells_per_concept > 1 or self.concept_code != "blocks"):
+            raise InputError(
+                "encoding.autoencoder: the code has no concepts, use encoding.cells_per_concept = "
+                "1 and encoding.concept_code = 'blocks'."
+            )
 
 
 @dataclass(frozen=True)
@@ -261,6 +278,10 @@ class LearningParameters(_Checked):
     lam: float = parameter(
         2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories",
         "paper, eq. 6 (there 0.6, summed over the batch)", bounds=(0, 1e3),
+    )
+    lam_high: float = parameter(
+        8.0, 1, "lambda_h", "the same in the stream of high frequencies (encoding.cutoff)",
+        "paper, sec. 4 (larger for high frequencies)", bounds=(0, 1e3),
     )
     familiarity: float = parameter(
         2.0, 1, "a", "likeness of a memory and the present apical pattern from which it does not "

@@ -421,7 +421,7 @@ class _Auditor:
             ("_synaptic_post", "cells", projection.target),
         ):
             numbers = self.population_of[name][synapses.variables[side].get_value()[part]]
-            if set(np.unique(numbers)) != {self.populations.index(population)}:
+            if set(numbers) != set(self.population_of[name][population.cells]):
                 return False
         return _name_of(synapses.source) == group and _name_of(synapses.target) == "cells"
 
@@ -452,9 +452,11 @@ class _Auditor:
         )
 
     def _layers(self):
-        """Replica and layer of each pair of mirrored projections."""
-        replicas, layers = range(self.layout.replicas), range(self.layout.depth + 1)
-        return [(replica, layer) for replica in replicas for layer in layers]
+        """Replica and layer (and stream) of each pair of mirrored projections."""
+        return [
+            (p.source.replica, p.name.removeprefix("W"))
+            for p in self.layout.projections if p.target.pathway == "forward"
+        ]
 
     def _matrix(self, name, replica):
         projection = self.layout.projection(name, replica)

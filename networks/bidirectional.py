@@ -29,6 +29,7 @@ from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
+from bsd.networks.frequencies import unite
 from bsd.networks.layout import Layout
 from bsd.networks.receptive_fields import ReceptiveFields, image_shape
 from bsd.networks.schedule import SCHEDULE
@@ -110,8 +111,9 @@ class BidirectionalNetwork:
     layers : sequence of int
         Cells of the stimulus, of each hidden layer, and number of concepts, for example
         ``[64, 256, 256, 10]``. The output has ``encoding.cells_per_concept`` cells for each
-        concept. With ``encoding.context`` the network is recurrent: so many context cells for each
-        cell of the first hidden layer are added to the stimulus, and type-2 cells that recall them.
+        concept; with ``encoding.autoencoder`` the last number is that of the code's cells. With
+        ``encoding.context`` the network is recurrent: so many context cells for each cell of the
+        first hidden layer are added to the stimulus, and type-2 cells that recall them.
     parameters : ModelParameters or sequence of ModelParameters
         `DISCRETE` (default), `BIOPHYSICAL`, or a changed copy; or one for each replica, alike in
         what shapes the code (`STRUCTURAL`).
@@ -196,7 +198,9 @@ class BidirectionalNetwork:
         sizes = [n_afferents, *layers[1:-1], n_output]
         self.fields = ReceptiveFields(parameters.encoding, self.n_stimulus, sizes)
         ranges = {"connected": self._connected} if self.fields.retinotopic else {}
-        self.layout = Layout(sizes, replicas, **ranges)
+        self.layout = Layout(
+            sizes, replicas, high=self._high_stream(layers, parameters), **ranges
+        )
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
                 raise InputError(
@@ -219,6 +223,25 @@ class BidirectionalNetwork:
                 "use projection='synapses' to change it."
             )
 
+    def _high_stream(self, layers, parameters):
+        """Afferents and hidden cells of the stream of high frequencies, or None."""
+        cutoff = parameters.encoding.cutoff
+        if not cutoff:
+            return None
+        shape = image_shape(layers[0])
+        if shape is None or shape[2] > 1 or self.n_context or layers[1] < 2:
+            raise InputError(
+                f"encoding.cutoff = {cutoff}: needs a square grey stimulus without context cells, "
+                "and two cells in the first hidden layer (0: undivided)."
+            )
+        for name in ("receptive_field", "contrast"):
+            if getattr(parameters.encoding, name):
+                raise InputError(
+                    f"encoding.{name} = {getattr(parameters.encoding, name)}: the streams of low "
+                    f"and high frequencies have no receptive fields, use one of {name} and cutoff."
+                )
+        return 2 * layers[0], layers[1] // 2
+
     # ------------------------------------------------------------------ description
 
     @property
@@ -227,6 +250,7 @@ class BidirectionalNetwork:
         p = self.parameters
         return {
             "layers": list(self.layout.layers),
+            "high": self.layout.high,
             "replicas": self.layout.replicas,
             "projection": self.projection,
             "capacity": self.capacity,
@@ -286,6 +310,8 @@ class BidirectionalNetwork:
 
     def _connected(self, name):
         """Matrix of the connections of a projection, None where all reach all."""
+        if not self.fields.local:
+            return None
         forward, layer = name.startswith("W"), int(name.removeprefix("W").removeprefix("Theta"))
         return self.fields.connected(layer) if forward else self.fields.connected_back(layer)
 
@@ -294,7 +320,7 @@ class BidirectionalNetwork:
         top = self.layout.depth + 1
         if population.name == f"F{top}":
             return self.parameters.learning.top_rule == "reco"
-        return population.name != "B0"
+        return population.layer > 0
 
     @property
     def memory_populations(self):
@@ -890,6 +916,24 @@ class BidirectionalNetwork:
         values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
         return values
 
+    def recalled_stimulus(self, values, replica=0):
+        """The stimulus that rates or drives of the bottom cells stand for.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n, n_cells)
+            Of all pyramidal cells.
+        replica : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_stimulus)
+        """
+        low = values[:, self.layout.population("B0", replica).cells]
+        if self.layout.high is None:
+            return low[:, self.intensity_cells]
+        return unite(low, values[:, self.layout.population("B0_high", replica).cells])
+
     def _parameters_of(self, population):
         return self.replica_parameters[population.replica]
 
@@ -943,10 +987,10 @@ class BidirectionalNetwork:
         top = f"F{layout.depth + 1}"
 
         def bottom(q, rule):
-            return q.name == "B0" and self._parameters_of(q).learning.bottom_rule == rule
+            return q.layer == 0 and self._parameters_of(q).learning.bottom_rule == rule
 
         def hidden(q):
-            return q.name not in (top, "B0")
+            return q.name != top and q.layer > 0
 
         rules = {
             "reco": lambda q: (hidden(q) and learning.loss != "mse")
@@ -966,7 +1010,10 @@ class BidirectionalNetwork:
             for name, rule in rules.items()
         }
         values["normaliser.lam"] = np.array(
-            [self._parameters_of(q).learning.lam for q in layout.populations]
+            [
+                getattr(self._parameters_of(q).learning, "lam_high" if q.is_high else "lam")
+                for q in layout.populations
+            ]
         )
         values["cells.apical"] = np.ones(layout.n_cells)
         if learning.loss == "infonce":
@@ -990,6 +1037,16 @@ class BidirectionalNetwork:
         per_pixel = colours * (1 + self.n_contrast // self.n_stimulus)
         return (np.arange(self.n_stimulus // colours)[:, None] * per_pixel
                 + np.arange(colours)).ravel()
+
+    @property
+    def is_autoencoder(self):
+        """Whether the output is a code: its own spikes are what the backward network decodes."""
+        return self.parameters.encoding.autoencoder
+
+    @property
+    def n_delays(self):
+        """Time steps that a spike needs from the stimulus to the code and back to the bottom."""
+        return 2 * self.layout.depth + 1
 
     @property
     def cells_per_layer(self):
@@ -1018,8 +1075,12 @@ class BidirectionalNetwork:
         ndarray of int, shape (size,)
         """
         for projection in self.layout.projections:
-            if projection.source is population:
-                return self.connectivity(projection).sum(axis=1)
+            source = projection.source
+            within = source.start <= population.start and population.stop <= source.stop
+            if within and source.pathway == population.pathway:
+                first = population.start - source.start
+                fan_out = self.connectivity(projection).sum(axis=1)
+                return fan_out[first : first + population.size]
         return np.zeros(population.size, dtype=int)
 
     @property
@@ -1039,7 +1100,7 @@ class BidirectionalNetwork:
         learning, top = self._parameters_of(population).learning, self.layout.depth + 1
         if population.name == f"F{top}":
             return learning.eta_top
-        if population.name == "B0":
+        if population.layer == 0:
             return learning.eta_bottom
         if population.pathway == "forward":
             return learning.eta if learning.hidden == "learned" else 0.0
@@ -1064,7 +1125,8 @@ class BidirectionalNetwork:
         for projection in layout.projections:
             n_pre, n_post = projection.shape
             learning = self._parameters_of(projection.source).learning
-            readout = projection.target.name in ("B0", f"F{layout.depth + 1}")
+            ends = (0,) if self.is_autoencoder else (0, layout.depth + 1)  # a code is inside
+            readout = projection.target.layer in ends
             gain = learning.init_gain_readout if readout else learning.init_gain
             words = [*seed_words(seeds[projection.source.replica]), *projection.name.encode()]
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -4,13 +4,16 @@ All pyramidal cells share one NeuronGroup and all afferents another, so that the
 Brian2 objects does not grow with depth or with replicas.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bsd.equations.errors import InputError
 
 __all__ = ["Layout", "Population", "Projection"]
+
+#: End of the names of what belongs to the stream of high frequencies.
+HIGH = "_high"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Population:
     Attributes
     ----------
     name : str
-        ``F1`` .. ``F{L+1}`` (type-1), ``B0`` .. ``B{L}`` (type-2), ``S`` and ``C`` (afferents).
+        ``F1`` .. ``F{L+1}`` (type-1), ``B0`` .. ``B{L}`` (type-2), ``S`` and ``C`` (afferents);
+        with a stream of high frequencies also ``S_high``, ``F1_high``, ``B1_high``, ``B0_high``.
     pathway : {'forward', 'backward', 'afferent'}
     layer : int
     replica : int
@@ -37,6 +41,11 @@ class Population:
     start: int
     size: int
     index: int = -1
+
+    @property
+    def is_high(self):
+        """Whether the population is of the stream of high frequencies."""
+        return self.name.endswith(HIGH)
 
     @property
     def stop(self):
@@ -56,9 +65,10 @@ class Projection:
     Attributes
     ----------
     name : str
-        ``W{i}`` (layer i to i+1) or ``Theta{i}`` (layer i+1 to i).
+        ``W{i}`` (layer i to i+1) or ``Theta{i}`` (layer i+1 to i), ``W0_high`` and ``Theta0_high``.
     kind : {'sensory', 'feedforward', 'instructive', 'feedback'}
     source, target : Population
+        Where the two streams meet, all cells of both in the layer, under the first one's name.
     synapses : str
         Name of the Synapses object that holds it.
     start : int
@@ -142,9 +152,13 @@ class Layout:
     connected : callable, optional
         From the name of a projection to which cells of its source reach which of its target, a
         matrix (n_pre, n_post) of bool, or None where all reach all.
+    high : tuple of (int, int), optional
+        Afferents of a second stream, of high frequencies, and how many cells of the first hidden
+        layer belong to it. The streams are apart between stimulus and first hidden layer, both
+        ways, and meet in the layer above.
     """
 
-    def __init__(self, layers, replicas=1, connected=lambda name: None):
+    def __init__(self, layers, replicas=1, connected=lambda name: None, high=None):
         layers = tuple(layers)
         if len(layers) < 3 or any(int(n) != n or n < 1 for n in layers):
             raise InputError(
@@ -157,29 +171,38 @@ class Layout:
         self.replicas = int(replicas)
         self.depth = len(layers) - 2
         top = self.depth + 1
+        self.high = high
         self.populations = []
         self.afferents = []
         cell = afferent = 0
         for replica in range(self.replicas):
-            for name, layer in (("S", 0), ("C", top)):
-                size = self.layers[layer]
-                self.afferents.append(
-                    Population(name, "afferent", layer, replica, afferent, size)
-                )
-                afferent += size
-            names = [(f"F{i}", "forward", i) for i in range(1, top + 1)]
-            names += [(f"B{i}", "backward", i) for i in range(top)]
-            for name, pathway, layer in names:
-                size = self.layers[layer]
-                index = len(self.populations)
-                self.populations.append(
-                    Population(name, pathway, layer, replica, cell, size, index)
-                )
-                cell += size
+            for label, layer in (("S", 0), ("C", top)):
+                for name, size in self._streams(label, layer):
+                    self.afferents.append(
+                        Population(name, "afferent", layer, replica, afferent, size)
+                    )
+                    afferent += size
+            labels = [(f"F{i}", "forward", i) for i in range(1, top + 1)]
+            labels += [(f"B{i}", "backward", i) for i in range(top)]
+            for label, pathway, layer in labels:
+                for name, size in self._streams(label, layer):
+                    index = len(self.populations)
+                    self.populations.append(
+                        Population(name, pathway, layer, replica, cell, size, index)
+                    )
+                    cell += size
         self.n_cells = cell
         self.n_afferents = afferent
         self._by_name = {(p.name, p.replica): p for p in self.populations + self.afferents}
         self.projections = self._project(connected)
+
+    def _streams(self, label, layer):
+        """Names and sizes of the populations of a layer and pathway."""
+        size = self.layers[layer]
+        if self.high is None or layer > 1:
+            return [(label, size)]
+        first = size if layer == 0 else size - self.high[1]
+        return [(label, first), (label + HIGH, self.high[layer])]
 
     def population(self, name, replica=0):
         """The population of that name."""
@@ -191,21 +214,33 @@ class Layout:
         paired = {"S": "B0", "B0": "S", "C": f"F{top}", f"F{top}": "C"}
         paired |= {f"F{i}": f"B{i}" for i in range(1, top)}
         paired |= {f"B{i}": f"F{i}" for i in range(1, top)}
-        name = paired[population.name]
-        return self.population(name, population.replica)
+        high = HIGH if population.is_high else ""
+        name = paired[population.name.removesuffix(HIGH)]
+        return self.population(name + high, population.replica)
+
+    def both_streams(self, name, replica=0):
+        """All cells of a layer and pathway as one population, under the first stream's name."""
+        first = self.population(name, replica)
+        high = self._by_name.get((name + HIGH, replica))
+        return first if high is None else replace(first, size=first.size + high.size)
 
     def target(self, population):
-        """The population onto whose basal dendrites this one projects, or None."""
-        name, top = population.name, self.depth + 1
-        if name == "S":
-            target = "F1"
-        elif name == "C":
+        """The population onto whose basal dendrites this one projects, or None.
+
+        From above both streams are reached.
+        """
+        name, top = population.name.removesuffix(HIGH), self.depth + 1
+        if population.layer == 0 and name == "S" or population.layer == 1 and name == "B1":
+            below = "F1" if name == "S" else "B0"
+            name = below + (HIGH if population.is_high else "")
+            return self.population(name, population.replica)
+        if name == "C":
             target = f"B{self.depth}"
         elif name[0] == "F":
             target = f"F{population.layer + 1}" if population.layer < top else None
         else:
             target = f"B{population.layer - 1}" if population.layer > 0 else None
-        return self.population(target, population.replica) if target else None
+        return self.both_streams(target, population.replica) if target else None
 
     def _project(self, connected):
         projections, targets = [], {}
@@ -216,13 +251,16 @@ class Layout:
             start = 0
             for source in sources:
                 target = self.target(source)
-                if target is None:
+                forward = target is not None and target.pathway == "forward"
+                if target is None or source.name == "F1" + HIGH:
                     continue
-                kind = {"S": "sensory", "C": "instructive"}.get(source.name) or (
-                    "feedforward" if source.pathway == "forward" else "feedback"
-                )
-                forward = target.pathway == "forward"
+                if source.name == "F1":
+                    source = self.both_streams("F1", source.replica)
+                kind = {"S": "sensory", "S" + HIGH: "sensory", "C": "instructive"}.get(
+                    source.name
+                ) or ("feedforward" if source.pathway == "forward" else "feedback")
                 name = f"W{source.layer}" if forward else f"Theta{target.layer}"
+                name += HIGH if source.is_high else ""
                 if name not in targets:  # alike in all replicas
                     targets[name] = _ranges(connected(name), source.size, target.size)
                 projections.append(

@@ -17,7 +17,7 @@ from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.run import build_network, load_data
 from bsd.runs.literals import format_value
-from bsd.runs.trials import join_tables, test_trials, training_trials
+from bsd.runs.trials import AUTOENCODER, join_tables, test_trials, training_trials
 
 __all__ = [
     "BASELINES",
@@ -27,6 +27,7 @@ __all__ = [
     "comparison",
     "finished_rows",
     "measure_learning",
+    "shuffled",
     "summarise_learning",
     "train_all",
 ]
@@ -152,13 +153,13 @@ def train_all(
         All frames, in the order of the methods.
     """
     (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
-    dataset = _shuffled(load_data(experiment, 0), n_train)
+    dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
 
     def jobs(done, keep, report):
-        Simulation(  # compiled once; feedback learned or fixed is no change of structure
-            network, dataset, progress=lambda *event: report("all", *event, "")
-        )
+        for changes in own.values():  # what is not compiled yet: not in threads
+            changed = build_network(experiment.changed(assignments=changes), dataset)
+            Simulation(changed, dataset, progress=lambda *event: report("all", *event, ""))
         write_data(dataset, network, data)
 
         def streaming(method, changed, seed):
@@ -253,7 +254,7 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
     return ordered()
 
 
-def _shuffled(dataset, n_train):
+def shuffled(dataset, n_train=None):
     """The data set with its training part in random order, or so many of it."""
     order = np.random.Generator(np.random.Philox(0)).permutation(len(dataset.x_train))[:n_train]
     return dataclasses.replace(
@@ -262,14 +263,20 @@ def _shuffled(dataset, n_train):
 
 
 def _train_streaming(method, experiment, dataset, seed, report):
-    """A trained simulation, and the share of right decisions by epoch and phase."""
+    """A trained simulation, and the share of right decisions by epoch and phase.
+
+    An autoencoder decides nothing, so it is not tested.
+    """
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
     tables = []
     for table in training_trials(
         dataset, experiment.epochs, seed, decay=experiment.parameters.learning.decay,
         shift=experiment.shift,
+        source=AUTOENCODER if experiment.is_autoencoder else "stimulus+concept",
     ):
-        tables += [table, test_trials(dataset, table["epoch"].iloc[0])]
+        tables.append(table)
+        if not experiment.is_autoencoder:
+            tables.append(test_trials(dataset, table["epoch"].iloc[0]))
     table = join_tables(tables)
     parts, done = [], 0
     for recording in simulation.chunks(table):
@@ -295,7 +302,9 @@ def _train_baseline(python, request, dataset, seeds, rate, search_seed, report):
     def count(progress):
         nonlocal done
         done += per_epoch
-        report(method, "run", done, total, f"{100 * progress['accuracy']:.1f} % right")
+        share = progress["accuracy"]
+        text = f"{100 * share:.1f} % right" if share >= 0 else f"squared error {-share:.4f}"
+        report(method, "run", done, total, text)
 
     with TorchProcess(python) as torch:
         if rate is None:

@@ -10,7 +10,8 @@ Methods
 -------
 streaming           the same streaming rule, one trial at a time, no autograd
 batch_bsd           the paper's form: batches, layers detached, ReCo loss over the batch, Adam
-bp                  backpropagation through time with a surrogate gradient, Adam
+bp                  backpropagation through time with a surrogate gradient, Adam; of an autoencoder
+                    through the layers to the code and back
 feedback_alignment  the same, errors travelling over fixed random weights
 frozen              the same, hidden weights staying random
 
@@ -28,7 +29,13 @@ search  ``grid``, ``epochs``, ``shift``, ``validation``: trains with each learni
         on the training set without its last ``validation`` images, and answers the one with the
         highest accuracy on those.
 train   ``learning_rate``, ``epochs``, ``shift``, optionally ``perturbations``: trains, answers the
-        accuracy on the test set after each epoch, and under each perturbation at the end.
+        accuracy on the test set after each epoch, and under each perturbation at the end. Of an
+        autoencoder the accuracy is minus the mean squared error; ``generated`` names the .npz for
+        ``reconstructed`` test images and as many that are ``sampled`` from a Gaussian fitted to
+        the codes of ``fitted`` training images.
+features  ``images``, ``features``: activities of a small convolutional classifier's last hidden
+        layer, for each array of images of one .npz, written to the other; the classifier is trained
+        on the training set at the first request, its test ``accuracy`` is the answer.
 sequence  ``learning_rate``, ``epochs``, ``segment``, ``loss``, ``part``: trains a recurrent network
         by backpropagation on a sequence (see `Recurrent`), answers ``error`` of that part after
         each epoch: mean squared error of a forecast, or share of wrong symbols of a text.
@@ -174,6 +181,10 @@ class Network:
         """Evidence for each concept in the output cells' basal drive, shape (batch, concepts)."""
         return GAIN * (drive.mean(0) @ self.codes.T) / math.sqrt(self.cells)
 
+    def score(self, images, labels, **disturbed):
+        """Share of right decisions."""
+        return (self.percepts(images, **disturbed) == labels).float().mean().item()
+
     @torch.no_grad()
     def percepts(self, images, loss=0.0, weight_noise=0.0):
         """Concept of each image, -1 for a tie or silence.
@@ -243,6 +254,77 @@ class Backpropagation(Network):
         self.optimiser.step()
         self.keep_fields()
         return (logits.argmax(1) == labels).sum().item()
+
+
+class Autoencoder(Network):
+    """Mean squared error between the rates of stimulus and bottom, through time and layers."""
+
+    def __init__(self, constants, seed, connected, learning_rate):
+        super().__init__(constants, seed, connected)
+        self.backward_weights = [
+            self.random_weights(post, pre, "init_gain_readout" if i == 0 else "init_gain")
+            for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
+        ]
+        trained = self.forward_weights + self.backward_weights
+        for w in trained:
+            w.requires_grad_()
+        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+
+    def encode(self, spikes):
+        """Spikes of the code cells, from those of the stimulus."""
+        for w in self.forward_weights:
+            spikes, _ = self.layer(spikes, w)
+        return spikes
+
+    def decode(self, spikes):
+        """Rates of the bottom, from the spikes of the code."""
+        for w in reversed(self.backward_weights):
+            spikes, _ = self.layer(spikes, w)
+        return spikes.mean(0)
+
+    def learn(self, images, labels):
+        """One step of the optimiser; returns minus the squared errors of the batch."""
+        spikes = encode(images, self.steps, self.generator)
+        loss = (self.decode(self.encode(spikes)) - spikes.mean(0)).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.keep_fields()
+        return -loss.item() * len(images)
+
+    @torch.no_grad()
+    def passed(self, images):
+        """Codes and reconstructions of images."""
+        codes, found = [], []
+        for some in images.split(500):
+            spikes = self.encode(encode(some, self.steps, self.generator))
+            codes.append(spikes.mean(0))
+            found.append(self.decode(spikes))
+        return torch.cat(codes), torch.cat(found)
+
+    def score(self, images, labels):
+        """Minus the mean squared error."""
+        return -(self.passed(images)[1] - images).square().mean().item()
+
+    @torch.no_grad()
+    def sampled(self, codes, n):
+        """Images of codes from the Gaussian with the mean and covariance of given ones."""
+        values, vectors = torch.linalg.eigh(torch.cov(codes.T))
+        normal = torch.randn(n, codes.shape[1], generator=self.generator)
+        drawn = codes.mean(0) + (normal * values.clamp(min=0).sqrt()) @ vectors.T
+        spikes = [encode(c, self.steps, self.generator) for c in drawn.clamp(0, 1).split(500)]
+        return torch.cat([self.decode(s) for s in spikes])
+
+
+def classifier(n_concepts, side):
+    """A small convolutional classifier; all but its last layer give the features."""
+    quarter = side // 2 // 2
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 5, padding=2), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(16, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(), torch.nn.Linear(32 * quarter**2, 64), torch.nn.ReLU(),
+        torch.nn.Linear(64, n_concepts),
+    )
 
 
 class Recurrent(Network):
@@ -490,12 +572,9 @@ def make(method, constants, seed, connected, learning_rate):
         return Streaming(constants, seed, connected)
     if method == "batch_bsd":
         return BatchDistillation(constants, seed, connected, learning_rate)
+    if constants["autoencoder"]:
+        return Autoencoder(constants, seed, connected, learning_rate)
     return Backpropagation(constants, seed, connected, learning_rate, method)
-
-
-def accuracy(network, images, labels, **disturbed):
-    """Share of right decisions."""
-    return (network.percepts(images, **disturbed) == labels).float().mean().item()
 
 
 def disturb(images, kind, level, generator):
@@ -535,7 +614,7 @@ def train(network, train_part, test_part, epochs, shift, say):
             if schedule:
                 schedule.step()
         result["train_accuracy"].append(right / len(images))
-        result["test_accuracy"].append(accuracy(network, test_images.flatten(1), test_labels))
+        result["test_accuracy"].append(network.score(test_images.flatten(1), test_labels))
         if result["trials_to_target"] is None and result["test_accuracy"][-1] >= TARGET:
             result["trials_to_target"] = (epoch + 1) * len(images)
         say({"epoch": epoch + 1, "epochs": epochs, "accuracy": result["test_accuracy"][-1]})
@@ -549,12 +628,13 @@ def _connections(arrays):
 
 
 class Server:
-    """Answers requests; keeps data and the networks whose speed is measured."""
+    """Answers requests; keeps data, the networks whose speed is measured, and the classifier."""
 
     def __init__(self, say):
         self.say = say
         self.loaded = {}
         self.networks = {}
+        self.judge = None
 
     def data(self, path):
         """Training and test part, each images and labels; connections of the first layer."""
@@ -647,8 +727,49 @@ class Server:
         for kind, level in request.get("perturbations", []):
             stimuli = disturb(images.flatten(1), kind, level, network.generator)
             passed = {kind: level} if kind in ("loss", "weight_noise") else {}
-            result["perturbed"].append([kind, level, accuracy(network, stimuli, labels, **passed)])
+            result["perturbed"].append([kind, level, network.score(stimuli, labels, **passed)])
+        if "generated" in request:
+            codes, _ = network.passed(train_part[0][: request["fitted"]].flatten(1))
+            flat = {
+                "reconstructed": network.passed(images.flatten(1))[1],
+                "sampled": network.sampled(codes, len(images)),
+            }
+            found = {name: some.view(images.shape).numpy() for name, some in flat.items()}
+            np.savez(request["generated"], **found)
         return result
+
+    def task_features(self, request):
+        """Features of images in a classifier that is trained at the first request."""
+        train_part, (images, labels), _ = self.data(request["data"])
+        if self.judge is None:
+            self.judge = self.train_classifier(*train_part, request["seed"])
+        right = (self.judge(images[:, None]).argmax(1) == labels).float().mean().item()
+        with torch.no_grad(), np.load(request["images"]) as arrays:
+            found = {
+                name: torch.cat([
+                    self.judge[:-1](some[:, None])
+                    for some in torch.from_numpy(arrays[name]).float().split(500)
+                ]).numpy()
+                for name in arrays.files
+            }
+        np.savez(request["features"], **found)
+        return {"accuracy": right}
+
+    def train_classifier(self, images, labels, seed, epochs=3):
+        """Cross-entropy, Adam, batches of 128."""
+        torch.manual_seed(seed)
+        network = classifier(int(labels.max()) + 1, images.shape[1])
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+        for epoch in range(epochs):
+            for rows in torch.randperm(len(images)).split(BATCH):
+                loss = torch.nn.functional.cross_entropy(
+                    network(images[rows, None]), labels[rows]
+                )
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            self.say({"epoch": epoch + 1, "epochs": epochs, "loss": loss.item()})
+        return network
 
 
 def main():

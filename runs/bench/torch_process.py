@@ -103,6 +103,7 @@ def network_constants(network):
         "cells_per_concept": encoding.cells_per_concept,
         "concept_rate": encoding.concept_rate,
         "steps": timing.steps,
+        "autoencoder": network.is_autoencoder,
         "leak": leak,
         "threshold": float((cell.V_threshold - cell.E_leak) / unit),
         "eps": learning.epsilon,
@@ -163,7 +164,7 @@ def _connections(network):
 def _as_channels(images, network):
     if not network.n_contrast:
         return images
-    return stimulus_intensities(images, network).reshape(*images.shape[:3], -1)
+    return stimulus_intensities(images, network)["S"].reshape(*images.shape[:3], -1)
 
 
 class TorchProcess:

@@ -38,6 +38,14 @@ SEQUENCE_MEASURES = {
     "trigram_accuracy": "accuracy of a trigram model",
 }
 
+#: What autoencoders measure instead of decisions.
+RECONSTRUCTION_MEASURES = {
+    "reconstruction_mse": "reconstruction, mean squared error",
+    "reconstruction_ssim": "reconstruction, structural similarity",
+    "reconstruction_r": "reconstruction, r with the stimulus",
+    "reconstruction_r_drive": "the same by basal drive",
+}
+
 #: An exported program holds all of its trials at once.
 MAX_EXPORT_GB = 4
 
@@ -194,19 +202,19 @@ def summarise(metrics, out):
     dict
     """
     first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
-    by_seed = metrics.groupby("seed")["accuracy"].mean()
+    by_seed = metrics["accuracy"].astype(float).groupby(metrics["seed"]).mean()
     mean = {
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
             "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
-            "ms_per_trial", *SEQUENCE_MEASURES,
+            "ms_per_trial", *SEQUENCE_MEASURES, *RECONSTRUCTION_MEASURES,
         )
         if key in metrics
     }
     return {
         "name": first["name"],
         **mean,
-        "accuracy_sd": float(by_seed.std()) if len(by_seed) > 1 else None,
+        "accuracy_sd": float(by_seed.std()) if by_seed.notna().sum() > 1 else None,
         "seeds": [int(s) for s in by_seed.index],
         "folds": int(metrics["fold"].nunique()),
         "trials": int(runs["trials"].sum()),
@@ -238,12 +246,18 @@ def _show_summary(summary, metrics, reports):
     table.add_column("value", justify="right")
     sd = summary["accuracy_sd"]
     spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
-    table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
-    table.add_row("test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %")
-    for key, label in SEQUENCE_MEASURES.items():
+    if summary["accuracy"] is not None:
+        table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
+        table.add_row(
+            "test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %"
+        )
+    for key, label in (SEQUENCE_MEASURES | RECONSTRUCTION_MEASURES).items():
         if key in summary:
             table.add_row(label, f"{summary[key]:.4f}")
-    table.add_row("recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}")
+    if summary["recall_correlation"] is not None:
+        table.add_row(
+            "recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}"
+        )
     table.add_row("computing time per training trial", f"{summary['ms_per_trial']:.2f} ms")
     table.add_row("peak memory, simulation and Python", f"{summary['peak_mb']:.0f} MB")
     table.add_row("compile", f"{summary['build_s']:.1f} s")

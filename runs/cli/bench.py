@@ -294,6 +294,63 @@ def learning(
 
 
 @bench.command()
+def generation(
+    data: Annotated[str, typer.Option(help="Experiment, an autoencoder.")] = "autoencoder",
+    layers: Annotated[
+        str | None, typer.Option(help="Hidden widths and the code's, for example 512,128.")
+    ] = None,
+    epochs: Epochs = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0",
+    train: Train = None,
+    out: Out = None,
+    as_json: Json = False,
+):
+    """Reconstructions and samples beside backpropagation, on the same layers to a code and back.
+
+    Fréchet distances are taken in a small classifier that is trained here (no "FID"); they and the
+    baseline need PyTorch. Stopped at any moment, the same command goes on with what is missing.
+    """
+    from bsd.analysis.generation import plot_generation
+    from bsd.analysis.style import FittedFigure
+    from bsd.runs.bench.generation import LARGEST_RATIO, measure_generation, summarise_generation
+
+    out = out or Path("results") / f"bench-generation-{data}"
+    path = out / "finished.csv"
+    chosen, rows = _measured(measure_generation, data, layers, epochs, seeds, train, path)
+    found = summarise_generation(rows)
+    rows.to_csv(out / "generation.csv", index=False)
+    (out / "generation.json").write_text(json.dumps(found, indent=1))
+    plot_generation(rows, FittedFigure().subplots()).figure.savefig(
+        out / "generation.png", dpi=150
+    )
+    if "classifier_accuracy" not in found:
+        console.print("without PyTorch: mean squared error and SSIM only", highlight=False)
+    table = Table(title=f"{chosen.data}, {'-'.join(map(str, chosen.hidden))} and back")
+    table.add_column("method", no_wrap=True)
+    measures = {
+        "mse": ("MSE", "{:.4f}"),
+        "ssim": ("SSIM", "{:.3f}"),
+        "frechet_reconstructed": ("Fréchet, reconstructions", "{:.2f}"),
+        "frechet_sampled": ("Fréchet, samples", "{:.2f}"),
+    }
+    for heading, _ in measures.values():
+        table.add_column(heading, justify="right")
+    for method in rows["method"].unique():
+        values = [(found.get(name, {}).get(method), form) for name, (_, form) in measures.items()]
+        table.add_row(method, *("" if v is None else form.format(v) for v, form in values))
+    _print_table(table)
+    for kind in ("reconstructed", "sampled"):
+        for method, ratio in found[f"ratio_{kind}"].items():
+            console.print(
+                f"{method}, {kind}: {ratio:.2f} times the Fréchet distance of backpropagation "
+                f"(aim: at most {LARGEST_RATIO})", highlight=False,
+            )
+    Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
+    if as_json:
+        print(json.dumps(found))
+
+
+@bench.command()
 def sequence(
     name: Annotated[str, typer.Argument(help="Experiment on a sequence: forecast or text.")],
     set_: Annotated[

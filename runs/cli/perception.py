@@ -31,6 +31,8 @@ _PLAIN = (
      "Compare the activity of concepts perceived and imagined, layer by layer."),
     ("ambiguity", "ambiguity",
      "Blend two stimuli or two concepts: percept, recall, decision time."),
+    ("generate", "generation",
+     "Of an autoencoder: reconstruct, decode random codes, go from one code to another."),
 )
 
 

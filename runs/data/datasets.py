@@ -31,11 +31,15 @@ class DataSet:
     source : str
         Where the data come from.
     licence : str
+    codes : array of float, shape (n, output cells), optional
+        Intensities of the concept afferents, 0..1, that the columns ``concept`` and
+        ``other_concept`` of a trial table count, in place of the network's encoding of concepts:
+        codes that an autoencoder decodes.
 
     Raises
     ------
     InputError
-        What `validate` finds in either part.
+        What `validate` finds in either part; codes that are no intensities.
     """
 
     name: str
@@ -47,8 +51,15 @@ class DataSet:
     image_shape: tuple[int, ...]
     source: str
     licence: str
+    codes: np.ndarray | None = None
 
     def __post_init__(self):
+        if self.codes is not None:
+            codes = np.asarray(self.codes, dtype=float)
+            if codes.ndim != 2 or not ((codes >= 0) & (codes <= 1)).all():
+                raise InputError(
+                    f"{self.name}: codes must be an array (n, output cells) of intensities in 0..1."
+                )
         for part in ("train", "test"):
             images, labels = validate(
                 getattr(self, f"x_{part}"),

@@ -19,7 +19,7 @@ from bsd.runs.engine.simulation import check_dataset, check_outputs, trial_input
 from bsd.runs.engine.standalone import read_output, trim
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
-from bsd.runs.trials import replica_tables
+from bsd.runs.trials import concept_encodings, replica_tables
 
 __all__ = ["export_cpp", "export_cuda", "load_results", "load_state", "write_results"]
 
@@ -106,7 +106,8 @@ def export_cuda(network, dataset, table, directory, compute_capability, seed=0):
 
 def _export(project, network, dataset, table, directory, seed):
     check_dataset(network, dataset)
-    tables = replica_tables(table, dataset, network.n_concepts, network.layout.replicas)
+    n_concepts = len(concept_encodings(network, dataset))
+    tables = replica_tables(table, dataset, n_concepts, network.layout.replicas)
     n_trials = len(tables[0])
     if n_trials > network.capacity:
         raise InputError(

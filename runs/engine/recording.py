@@ -28,9 +28,11 @@ class Recording:
         ``synaptic_events`` there (each spike times the synapses of its cell).
     evidence : DataFrame
         Output spikes for each concept in trials with a drive of the forward network: those of all
-        output cells, each weighted with its share in the concept's encoding.
+        output cells, each weighted with its share in the concept's encoding. Of an autoencoder the
+        code as the backward network receives it: spikes of each concept afferent (``candidate``).
     cosines : DataFrame
-        C per trial and layer of trials in which both pathways were driven.
+        C per trial and layer of trials in which both pathways were driven; where there are two
+        streams, the mean of theirs.
     cell_counts : DataFrame
         Spikes per trial and cell, of the trials whose ``record`` is set.
     spikes, voltages : DataFrame
@@ -118,8 +120,12 @@ def _evidence(network, table, outputs, replica):
     top = network.layout.population(f"F{network.layout.depth + 1}", replica)
     perceived = table["source"].str.contains("stimulus|recall").to_numpy()
     encodings = network.encoding_matrix()
-    share = encodings / encodings.max(axis=1, keepdims=True)
-    evidence = outputs["trial_cells.n_s"][perceived][:, top.cells] @ share.T
+    if network.is_autoencoder:
+        relayed = network.layout.partner(top)
+        evidence = outputs["trial_afferents.n_s"][perceived][:, relayed.cells]
+    else:
+        share = encodings / encodings.max(axis=1, keepdims=True)
+        evidence = outputs["trial_cells.n_s"][perceived][:, top.cells] @ share.T
     return pd.DataFrame(
         {
             "trial": np.repeat(table["trial"].to_numpy()[perceived], len(encodings)),
@@ -172,19 +178,24 @@ def _cosines(network, table, outputs, replica):
     both = table["source"].str.contains("concept|percept") & (
         table["source"].str.contains("stimulus|recall")
     )
+    layers = {}
+    for population in network.layout.populations:
+        if population.replica == replica and (
+            population.pathway == "forward" or population.layer == 0
+        ):
+            cosine = outputs["trial_cosine.C"][both.to_numpy(), population.index]
+            layers.setdefault(population.layer, []).append(cosine)
     frames = [
         pd.DataFrame(
             {
                 "trial": table["trial"][both],
                 "phase": table["phase"][both],
-                "replica": population.replica,
-                "layer": population.layer,
-                "cosine": outputs["trial_cosine.C"][both.to_numpy(), population.index],
+                "replica": replica,
+                "layer": layer,
+                "cosine": np.mean(streams, axis=0),
             }
         )
-        for population in network.layout.populations
-        if population.replica == replica
-        and (population.pathway == "forward" or population.layer == 0)
+        for layer, streams in layers.items()
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -284,8 +295,7 @@ def _probed(network, table, outputs, replica, variables):
 
 
 def _recalled(network, table, outputs, replica):
-    bottom, n = network.layout.population("B0", replica), network.n_stimulus
-    shown = bottom.start + network.intensity_cells
+    n = network.n_stimulus
     timing = network.parameters.timing
     kept = np.flatnonzero(
         table["source"].str.contains("concept|percept") & (table["learn"] == 0)
@@ -296,7 +306,9 @@ def _recalled(network, table, outputs, replica):
             "trial": np.repeat(table["trial"].to_numpy()[kept], n),
             "replica": replica,
             "pixel": np.tile(np.arange(n), len(kept)),
-            "rate": outputs["trial_cells.n_s"][kept][:, shown].ravel() / most,
-            "drive": outputs["trial_cells.u"][kept][:, shown].ravel(),
+            "rate": network.recalled_stimulus(
+                outputs["trial_cells.n_s"][kept] / most, replica
+            ).ravel(),
+            "drive": network.recalled_stimulus(outputs["trial_cells.u"][kept], replica).ravel(),
         }
     )

@@ -7,7 +7,7 @@ import numpy as np
 from bsd.equations.errors import InputError
 from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
-from bsd.runs.trials import replica_tables, trial_arrays
+from bsd.runs.trials import concept_encodings, replica_tables, trial_arrays
 
 __all__ = ["Simulation", "check_dataset", "check_outputs", "cut", "trial_inputs"]
 
@@ -92,7 +92,10 @@ class Simulation:
         Recording
         """
         network = self.network
-        tables = replica_tables(table, self.dataset, network.n_concepts, network.layout.replicas)
+        tables = replica_tables(
+            table, self.dataset, len(concept_encodings(network, self.dataset)),
+            network.layout.replicas,
+        )
         for start, stop in cut(tables[0], network.capacity):
             pieces = [own.iloc[start:stop].reset_index(drop=True) for own in tables]
             report = (lambda n, start=start: progress(start + n)) if progress else None
@@ -184,7 +187,7 @@ def check_dataset(network, dataset):
     Raises
     ------
     InputError
-        For another number of pixels or concepts.
+        For another number of pixels or concepts, or codes of another size.
     """
     n_pixels = int(np.prod(dataset.image_shape))
     if network.n_stimulus != n_pixels:
@@ -192,7 +195,14 @@ def check_dataset(network, dataset):
             f"{dataset.name} has {n_pixels} pixels, the network {network.n_stimulus} "
             f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
         )
-    if network.n_concepts != dataset.n_concepts:
+    if network.is_autoencoder:
+        codes = dataset.codes
+        if codes is not None and codes.shape[1] != network.layout.layers[-1]:
+            raise InputError(
+                f"{dataset.name} has codes of {codes.shape[1]} cells, the network "
+                f"{network.layout.layers[-1]}: use those of a network with these layers."
+            )
+    elif network.n_concepts != dataset.n_concepts:
         raise InputError(
             f"{dataset.name} has {dataset.n_concepts} concepts, the network "
             f"{network.n_concepts}: end layers with {dataset.n_concepts}."

@@ -41,6 +41,7 @@ FRAMES = (
     "cosines",
     "recalled",
     "forecast",
+    "reconstruction",
 )
 
 #: Those of them that may not fit into memory.

@@ -23,6 +23,7 @@ import pandas as pd
 
 from bsd.analysis.divergence import divergences
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.perception import image_similarity
 from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
@@ -34,11 +35,13 @@ from bsd.runs.experiments.presets import SEQUENCES
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
+    AUTOENCODER,
     alignment_trials,
     check_table,
     join_tables,
     recall_trials,
     sequence_trials,
+    shown_images,
     test_trials,
     training_trials,
 )
@@ -51,6 +54,9 @@ MAX_STIMULI = 6e7
 #: Trials with spikes and voltages kept, for rasters and voltage traces.
 N_SHOWN = 3
 N_ALIGNMENT = 60
+
+#: Test stimuli whose reconstructions by an autoencoder are kept as images.
+N_RECONSTRUCTED = 10
 
 #: Trials of a chunk whose spikes are all kept: some 10 000 spikes each in large networks.
 RECORDED_CAPACITY = 100
@@ -77,14 +83,17 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
         Trials of a chunk: by default 1000, fewer for large cohorts or if all spikes are kept.
     """
     n_pixels = int(np.prod(dataset.image_shape))
+    layers = [n_pixels, *experiment.hidden]
+    if not experiment.is_autoencoder:
+        layers.append(dataset.n_concepts)
     if capacity is None:
         encoding = experiment.parameters.encoding
         n_context = experiment.hidden[0] * encoding.context
-        afferents = n_pixels + n_context + dataset.n_concepts * encoding.cells_per_concept
+        afferents = n_pixels + n_context + layers[-1] * encoding.cells_per_concept
         most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
         capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))
     return BidirectionalNetwork(
-        [n_pixels, *experiment.hidden, dataset.n_concepts],
+        layers,
         experiment.parameters_of(replicas),
         replicas=replicas,
         capacity=capacity,
@@ -102,13 +111,17 @@ def experiment_table(experiment, dataset, seed):
     """Trial table of an experiment.
 
     Alignment is probed before learning and after each epoch, on training stimuli and without
-    plasticity; the test set is shown after each epoch, concepts are recalled at the end.
+    plasticity; the test set is shown after each epoch, concepts are recalled at the end. An
+    autoencoder has no concepts: in every trial its code drives the backward network.
 
     Returns
     -------
     DataFrame
     """
-    tables = [alignment_trials(dataset, 0, N_ALIGNMENT)]
+    both, forward = "stimulus+concept", "stimulus"
+    if experiment.is_autoencoder:
+        both = forward = AUTOENCODER
+    tables = [alignment_trials(dataset, 0, N_ALIGNMENT, source=both)]
     decay = experiment.parameters.learning.decay
     if experiment.is_sequence:
         training = sequence_trials(
@@ -116,21 +129,25 @@ def experiment_table(experiment, dataset, seed):
         )
     else:
         training = training_trials(
-            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift
+            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift, source=both
         )
     for table in training:
         epoch = table["epoch"].iloc[0]
         record = N_SHOWN if epoch == experiment.epochs else 0
         tables += [
             table,
-            alignment_trials(dataset, epoch, N_ALIGNMENT),
-            test_trials(dataset, epoch, record=record, carry=experiment.is_sequence),
+            alignment_trials(dataset, epoch, N_ALIGNMENT, source=both),
+            test_trials(
+                dataset, epoch, record=record, carry=experiment.is_sequence, source=forward
+            ),
         ]
-    tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
+    if not experiment.is_autoencoder:
+        tables.append(recall_trials(dataset.n_concepts, experiment.epochs))
     table = join_tables(tables)
     if experiment.spikes == "all":
         table["record"] = True
-    return check_table(table, dataset, dataset.n_concepts)
+    n_concepts = 0 if experiment.is_autoencoder else dataset.n_concepts
+    return check_table(table, dataset, n_concepts)
 
 
 def run_experiment(
@@ -221,10 +238,10 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     times = {"run": 0.0, "train": 0.0, "trained": 0.0} | times
     if state is not None:
         simulation.restore(state)
-    right, warned = None, set()
+    right, warned, said = None, set(), "training {:.1%} right"
     for number in range(done, len(pieces)):
         first, last = pieces[number]
-        text = "" if right is None else f"training {100 * right:.1f} % right"
+        text = "" if right is None else said.format(right)
         chunk = pd.concat([table.iloc[first:last] for table in tables], ignore_index=True)
         before = simulation.run_s
         recording = simulation.run(
@@ -236,9 +253,16 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         if chunk["phase"].iloc[0] == "train":
             times["train"] += spent
             times["trained"] += len(chunk)
-            right = recording.trials["correct"].astype(float).mean()
+            if not experiment.is_autoencoder:
+                right = recording.trials["correct"].astype(float).mean()
         probes = first == 0 or tables[0]["phase"].iloc[first - 1] != chunk["phase"].iloc[0]
         frames = _frames(network, simulation, recording, experiment, probes)
+        if chunk["phase"].iloc[0] == "test" and experiment.is_autoencoder:
+            frames["reconstruction"], frames["recalled"] = _reconstruction(
+                recording, dataset, seeds, experiment.epochs
+            )
+            said = "mean squared error {:.4f}"
+            right = frames["reconstruction"]["mse"].mean()
         if chunk["phase"].iloc[0] == "test" and getattr(dataset, "values", None) is not None:
             frames["forecast"] = forecast_frame(
                 recording.evidence, recording.trials, dataset.targets, dataset.values
@@ -257,9 +281,14 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     for name, frame in frames.items():
         folder.write_frame(name, frame)
     class_means = _class_means(dataset)
-    recall = _recall(recalled, frames["trials"], class_means)
-    if not experiment.is_sequence:
-        folder.write_arrays("recall", **recall, image_shape=np.array(dataset.image_shape))
+    if experiment.is_autoencoder:
+        folder.write_arrays("reconstructed", **_reconstructed(recalled, frames["trials"], dataset))
+    else:
+        recall = _recall(recalled, frames["trials"], class_means)
+        if not experiment.is_sequence:
+            folder.write_arrays(
+                "recall", **recall, image_shape=np.array(dataset.image_shape)
+            )
     if experiment.data == "text":
         progress("run", n_trials, n_trials, "writing a text")
         context = recalled_context(recall["recalled"], class_means, dataset)
@@ -271,8 +300,12 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         folder.write_arrays(file, **simulation.weights(replica))
     replicas = [
         {"replica": replica, "seed": own}
-        | _performance(
-            experiment, class_means, _of(replica, frames["trials"]), _of(replica, recalled)
+        | (
+            _quality(experiment, _of(replica, frames["reconstruction"]))
+            if experiment.is_autoencoder
+            else _performance(
+                experiment, class_means, _of(replica, frames["trials"]), _of(replica, recalled)
+            )
         )
         | _sequence_performance(experiment, dataset, frames["forecast"], replica)
         for replica, own in enumerate(seeds)
@@ -410,9 +443,15 @@ def _alignment(network, recording):
     ):
         spikes, cosines = _of(replica, recording.spikes), _of(replica, recording.cosines)
         rasters = [
-            _raster(spikes, f"{side}{layer}", trials, timing,
-                    network.layout.population(f"{side}{layer}").size)
-            for side in "FB"
+            np.concatenate(
+                [
+                    _raster(spikes, p.name, trials, timing, p.size)
+                    for p in network.layout.populations
+                    if (p.replica, p.layer, p.pathway) == (replica, layer, pathway)
+                ],
+                axis=2,
+            )
+            for pathway in ("forward", "backward")
         ]
         similarity = paired_similarity(*rasters)
         cosines = cosines[cosines["layer"] == layer].set_index("trial")["cosine"]
@@ -489,6 +528,57 @@ def _sequence_performance(experiment, dataset, forecast, replica):
         own = _of(replica, forecast)
         return forecast_errors(own[own["epoch"] == experiment.epochs])
     return {}
+
+
+def _reconstruction(recording, dataset, seeds, last_epoch):
+    """How like their stimuli the reconstructions of a chunk are; images of those to be shown.
+
+    The images are those of the first `N_RECONSTRUCTED` test stimuli after the last epoch.
+    """
+    trials, frames = recording.trials, []
+    for replica, seed in enumerate(seeds):
+        own = _of(replica, trials)
+        shown = shown_images(own, dataset, seed)
+        recalled = _of(replica, recording.recalled)
+        images, drives = (
+            recalled[name].to_numpy(float).reshape(shown.shape) for name in ("rate", "drive")
+        )
+        by_drive = recall_correlation(*(a.reshape(len(a), -1) for a in (drives, shown)))
+        frames.append(
+            pd.concat(
+                [
+                    own[["trial", "replica", "epoch", "stimulus"]].reset_index(drop=True),
+                    image_similarity(images, shown),
+                    pd.DataFrame({"r_drive": by_drive}),
+                ],
+                axis=1,
+            )
+        )
+    chosen = trials[(trials["epoch"] == last_epoch) & (trials["stimulus"] < N_RECONSTRUCTED)]
+    kept = recording.recalled["trial"].isin(chosen["trial"])
+    return pd.concat(frames, ignore_index=True), recording.recalled[kept]
+
+
+def _reconstructed(recalled, trials, dataset):
+    """Some test stimuli and their reconstructions, by spikes and by basal drive, of replica 0."""
+    own = _of(0, recalled).sort_values(["trial", "pixel"])
+    rows = trials.drop_duplicates("trial").set_index("trial").loc[own["trial"].unique()]
+    stimulus = rows["stimulus"].to_numpy(int)
+    shape = (len(stimulus), *dataset.image_shape)
+    return {
+        "stimulus": dataset.x_test[stimulus],
+        "reconstructed": own["rate"].to_numpy(float).reshape(shape),
+        "reconstructed_drive": own["drive"].to_numpy(float).reshape(shape),
+    }
+
+
+def _quality(experiment, reconstruction):
+    """Likeness of stimulus and reconstruction of one replica after the last epoch, means."""
+    last = reconstruction[reconstruction["epoch"] == experiment.epochs]
+    decisions = ("accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation")
+    return dict.fromkeys(decisions) | {
+        f"reconstruction_{name}": _mean(last[name]) for name in ("mse", "ssim", "r", "r_drive")
+    }
 
 
 def _recall(recalled, trials, class_means):

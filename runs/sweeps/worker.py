@@ -21,6 +21,7 @@ INTERVAL_S = 0.5
 #: Results of a run that a row of the sweep holds.
 MEASURES = (
     "accuracy", "accuracy_voltage", "ties", "accuracy_train", "mse", "recall_correlation", "cosine",
+    "reconstruction_mse", "reconstruction_ssim",
     "hamming", "hamming_shuffled", "kappa", "kappa_shuffled", "angle_deg", "rate_forward_hz",
     "rate_backward_hz", "ms_per_trial", "run_s",
 )

@@ -1,7 +1,13 @@
 """Trial tables: one row per presentation; the table is the experiment."""
 
-from bsd.runs.trials.arrays import shown_images, stimulus_intensities, trial_arrays
+from bsd.runs.trials.arrays import (
+    concept_encodings,
+    shown_images,
+    stimulus_intensities,
+    trial_arrays,
+)
 from bsd.runs.trials.table import (
+    AUTOENCODER,
     COLUMNS,
     SOURCES,
     alignment_trials,
@@ -15,10 +21,12 @@ from bsd.runs.trials.table import (
 )
 
 __all__ = [
+    "AUTOENCODER",
     "COLUMNS",
     "SOURCES",
     "alignment_trials",
     "check_table",
+    "concept_encodings",
     "join_tables",
     "recall_trials",
     "replica_tables",

@@ -3,9 +3,10 @@
 import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
+from bsd.networks.frequencies import divide
 from bsd.runs.data import add_noise, blend, blur, contrast, jitter, occlude
 
-__all__ = ["shown_images", "stimulus_intensities", "trial_arrays"]
+__all__ = ["concept_encodings", "shown_images", "stimulus_intensities", "trial_arrays"]
 
 
 def trial_arrays(tables, dataset, network, seeds):
@@ -43,11 +44,12 @@ def _fill(drive, control, table, dataset, network, seed, replica):
         for name in ("stimulus", "concept", "percept", "recall")
     }
     images = _images(table, dataset, uses["stimulus"], seed)
-    encoding = network.encoding_matrix()
+    encoding = concept_encodings(network, dataset)
     rows = np.arange(len(table))
-    stimulus = network.layout.population("S", replica)
-    own = slice(stimulus.start, stimulus.stop - network.n_context)
-    drive[rows[uses["stimulus"]], own] = stimulus_intensities(images, network)
+    for name, intensities in stimulus_intensities(images, network).items():
+        first = network.layout.population(name, replica).start
+        shown = slice(first, first + intensities.shape[1])
+        drive[rows[uses["stimulus"]], shown] = intensities
     concept = network.layout.population("C", replica)
     drive[rows[uses["concept"]], concept.cells] = _encoded(table[uses["concept"]], encoding)
     control[rows, 0] = table["learn"]
@@ -59,6 +61,23 @@ def _fill(drive, control, table, dataset, network, seed, replica):
     control[rows, 6] = table["carry"]
 
 
+def concept_encodings(network, dataset):
+    """Intensities of the concept afferents that the column `concept` of a trial table counts.
+
+    Returns
+    -------
+    ndarray, shape (n, n_output)
+        The network's encoding of concepts, or the data set's codes; of an autoencoder without
+        codes nothing.
+    """
+    codes = getattr(dataset, "codes", None)
+    if codes is not None:
+        return np.asarray(codes, dtype=float)
+    if network.is_autoencoder:
+        return np.zeros((0, network.layout.layers[-1]))
+    return network.encoding_matrix()
+
+
 def _encoded(shown, encoding):
     """Intensities of the concept afferents: of one concept, or a blend of two."""
     other = shown["other_concept"].to_numpy(int)
@@ -68,7 +87,7 @@ def _encoded(shown, encoding):
 
 
 def stimulus_intensities(images, network):
-    """Intensities of the stimulus afferents under some images.
+    """Intensities of the stimulus afferents under some images, without context cells.
 
     Parameters
     ----------
@@ -77,16 +96,19 @@ def stimulus_intensities(images, network):
 
     Returns
     -------
-    ndarray of float32, shape (n, n_afferents)
-        The afferents of a pixel follow one another: its colours, with ``encoding.contrast`` their
-        ON and then their OFF cells.
+    dict of str to ndarray, shape (n, cells)
+        By population: of the only one, or of the streams of low and of high frequencies. The
+        afferents of a pixel follow one another: its colours, with ``encoding.contrast`` their ON
+        and then their OFF cells.
     """
     encoding = network.parameters.encoding
+    if network.layout.high is not None:
+        return dict(zip(("S", "S_high"), divide(images, encoding.cutoff), strict=True))
     if network.n_contrast:
         pixels = images if images.ndim == 4 else images[..., None]
         on, off = np.moveaxis(contrast(pixels, encoding.contrast, encoding.surround), 1, 0)
         images = np.concatenate([pixels, on, off], axis=3)
-    return images.reshape(len(images), network.n_stimulus + network.n_contrast)
+    return {"S": images.reshape(len(images), network.n_stimulus + network.n_contrast)}
 
 
 def shown_images(table, dataset, seed):

@@ -9,6 +9,7 @@ from bsd.equations.errors import InputError
 from bsd.runs.data import MASKS
 
 __all__ = [
+    "AUTOENCODER",
     "COLUMNS",
     "SOURCES",
     "alignment_trials",
@@ -27,6 +28,9 @@ __all__ = [
 #: step later. Every trial starts at rest.
 SOURCES = ("stimulus", "concept", "percept", "recall")
 
+#: What drives an autoencoder: the stimulus, and the code that it makes of it.
+AUTOENCODER = "stimulus+percept"
+
 #: Columns of a trial table and the value where a table does not have the column.
 COLUMNS = {
     "trial": None,  # number of the trial, unique and increasing
@@ -36,7 +40,7 @@ COLUMNS = {
     "phase": "test",  # free name: train, test, recall, align, ...
     "part": "test",  # part of the data set that `stimulus` counts in: train or test
     "stimulus": -1,  # row of that part, -1 for none
-    "concept": -1,  # concept of the trial, -1 for none
+    "concept": -1,  # concept of the trial, or row of the data set's codes, -1 for none
     "source": "stimulus",  # what drives the network, see `SOURCES`
     "learn": 0.0,  # factor on all learning rates, 0 for no plasticity
     "record": False,  # keep spikes and voltages of the trial
@@ -62,6 +66,7 @@ def check_table(table, dataset, n_concepts):
         Columns of `COLUMNS`, all optional; other columns are kept.
     dataset : DataSet
     n_concepts : int
+        Concepts, or codes, that can be shown.
 
     Returns
     -------
@@ -128,6 +133,11 @@ def check_table(table, dataset, n_concepts):
     if driven.any():
         raise InputError("trial table: source 'stimulus' needs a row in column 'stimulus'.")
     for name in ("concept", "other_concept"):
+        if n_concepts == 0 and (table[name] >= 0).any():
+            raise InputError(
+                f"trial table: the network is an autoencoder and has no concepts: leave {name!r} "
+                "out, or give its data set codes."
+            )
         if not table[name].between(-1, n_concepts - 1).all():
             raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")
     if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
@@ -217,7 +227,14 @@ def _check_kinds(table):
             table[name] = values.astype(np.int64)
 
 
-def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
+def _concepts(concepts, source):
+    """None where the network's own code takes their place."""
+    return np.full(len(concepts), -1) if source == AUTOENCODER else concepts
+
+
+def training_trials(
+    dataset, epochs, seed, *, decay=1.0, shift=0, n=None, source="stimulus+concept"
+):
     """Every training stimulus once an epoch, in random order, with its concept.
 
     Parameters
@@ -232,6 +249,8 @@ def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
         Largest random shift of the stimulus, in pixels.
     n : int, optional
         Use the first `n` training stimuli only.
+    source : str
+        What drives the network; `AUTOENCODER` for an autoencoder.
 
     Returns
     -------
@@ -250,8 +269,8 @@ def training_trials(dataset, epochs, seed, *, decay=1.0, shift=0, n=None):
                     "phase": "train",
                     "part": "train",
                     "stimulus": order,
-                    "concept": dataset.y_train[order],
-                    "source": "stimulus+concept",
+                    "concept": _concepts(dataset.y_train[order], source),
+                    "source": source,
                     "learn": decay**epoch,
                     "shift": shift,
                 }
@@ -307,7 +326,7 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     return tables
 
 
-def test_trials(dataset, epoch=0, *, record=0, carry=False):
+def test_trials(dataset, epoch=0, *, record=0, carry=False, source="stimulus"):
     """Every test stimulus once, no concept shown, no plasticity.
 
     Parameters
@@ -316,6 +335,8 @@ def test_trials(dataset, epoch=0, *, record=0, carry=False):
         Keep spikes and voltages of the first so many trials.
     carry : bool
         The test stimuli are a sequence: carry context from each to the next.
+    source : str
+        What drives the network; with `AUTOENCODER` the stimuli are reconstructed.
     """
     n = len(dataset.x_test)
     return pd.DataFrame(
@@ -324,15 +345,15 @@ def test_trials(dataset, epoch=0, *, record=0, carry=False):
             "phase": "test",
             "part": "test",
             "stimulus": np.arange(n),
-            "concept": dataset.y_test,
-            "source": "stimulus",
+            "concept": _concepts(dataset.y_test, source),
+            "source": source,
             "record": np.arange(n) < record,
             "carry": carry & (np.arange(n) > 0),
         }
     )
 
 
-def alignment_trials(dataset, epoch=0, n=100):
+def alignment_trials(dataset, epoch=0, n=100, *, source="stimulus+concept"):
     """Both pathways driven, no plasticity, spikes kept: how alike do paired cells fire?"""
     # one stimulus of each concept in turn, so that neighbours differ in concept
     rank = pd.Series(dataset.y_train).groupby(dataset.y_train).cumcount().to_numpy()
@@ -343,8 +364,8 @@ def alignment_trials(dataset, epoch=0, n=100):
             "phase": "align",
             "part": "train",
             "stimulus": chosen,
-            "concept": dataset.y_train[chosen],
-            "source": "stimulus+concept",
+            "concept": _concepts(dataset.y_train[chosen], source),
+            "source": source,
             "record": True,
         }
     )

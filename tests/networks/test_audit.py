@@ -36,6 +36,12 @@ SOUND = {
     "replicas, synapses": {"replicas": 2, "projection": "synapses", "base": "biophysical"},
     "softmax": {"assignments": {"learning.top_rule": "softmax"}},
     "ReCo at the top": {"assignments": {"learning.top_rule": "reco"}},
+    "autoencoder, two streams": {
+        "assignments": {
+            "encoding.autoencoder": True, "encoding.cells_per_concept": 1, "encoding.cutoff": 0.1,
+            "learning.top_rule": "reco",
+        },
+    },
     "voltage at the bottom": {"assignments": {"learning.bottom_rule": "voltage"}},
     "retinotopic": {
         "assignments": {
@@ -80,7 +86,8 @@ def test_sound_networks_pass(small_network, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["digits", "digits-biophysical", "mnist", "fashion-local", "forecast", "text"]
+    "name",
+    ["digits", "digits-biophysical", "mnist", "fashion-local", "forecast", "text", "autoencoder"],
 )
 def test_presets_pass(name):
     """Their parameters, in small layers."""

@@ -22,6 +22,16 @@ PROJECTIONS = {
     "Theta1": ("B2", "B1"),
     "Theta2": ("C", "B2"),
 }
+#: With streams of low and high frequencies, which meet in layer 2.
+SIZES_2 = {**SIZES, "S_high": 18, "F1": 6, "F1_high": 6, "B1": 6, "B1_high": 6, "B0_high": 18}
+PARTNER_2 = {**PARTNER, "F1_high": "B1_high", "B1_high": "F1_high", "B0_high": "S_high"}
+PROJECTIONS_2 = {
+    **PROJECTIONS,
+    "W0_high": ("S_high", "F1_high"),
+    "W1": ("F1+F1_high", "F2"),
+    "Theta0_high": ("B1_high", "B0_high"),
+    "Theta1": ("B2", "B1+B1_high"),
+}
 
 
 class Rule:
@@ -29,15 +39,20 @@ class Rule:
 
     def __init__(self, parameters):
         self.p = parameters
-        self.memories = {name: [] for name in PARTNER}
-        self.mean_rate = {name: parameters.learning.rate_target for name in PARTNER}
+        self.sizes, self.partner, self.projections = (
+            (SIZES_2, PARTNER_2, PROJECTIONS_2)
+            if parameters.encoding.cutoff
+            else (SIZES, PARTNER, PROJECTIONS)
+        )
+        self.memories = {name: [] for name in self.partner}
+        self.mean_rate = {name: parameters.learning.rate_target for name in self.partner}
         self.forgiven = 0  # memories that were familiar
         self.seen = []  # (population, C, gate) of every ReCo error
 
     def uses_reco(self, population):
         if population == "F3":
             return self.p.learning.top_rule == "reco"
-        return population != "B0"
+        return not population.startswith("B0")
 
     def trial(self, seen, learn):
         """Changes of all weights, shaped (n_pre, n_post); keeps the memories."""
@@ -45,29 +60,32 @@ class Rule:
         most = float(timing.duration) * float(timing.f_max)
         rate = {name: data["spikes"].sum(axis=0) / most for name, data in seen.items()}
         if learn == 0:
-            return {name: np.zeros((SIZES[a], SIZES[b])) for name, (a, b) in PROJECTIONS.items()}
+            return {name: 0.0 for name in self.projections}
         patterns = {
             name: rate[name] / np.sqrt(rate[name] @ rate[name] + self.p.learning.epsilon**2)
             for name in rate
         }
         self.familiar = self.familiar_trials(patterns)
-        delta = {name: self.error(name, seen[name], rate) for name in PARTNER}
+        delta = {name: self.error(name, seen[name], rate) for name in self.partner}
         window = self.p.learning.rate_window
-        for name in PARTNER:
+        for name in self.partner:
             missing = rate[name] - self.mean_rate[name]
             self.mean_rate[name] = self.mean_rate[name] + missing / window
+        def both(values, streams):
+            return np.concatenate([values[stream] for stream in streams.split("+")])
+
         return {
-            name: learn * self.learning_rate(post) * np.outer(rate[pre], delta[post])
-            for name, (pre, post) in PROJECTIONS.items()
+            name: learn * self.learning_rate(post) * np.outer(both(rate, pre), both(delta, post))
+            for name, (pre, post) in self.projections.items()
         }
 
     def familiar_trials(self, patterns):
         """Per layer: past trials whose apical pattern, in either population, is like today's."""
         familiar = {}
-        for name in PARTNER:
-            both = [name] if PARTNER[name] not in PARTNER else [name, PARTNER[name]]
+        for name in self.partner:
+            both = {name, self.partner[name]} & self.partner.keys()
             like = np.array([
-                [mu @ patterns[PARTNER[one]] for mu in self.memories[one]]
+                [mu @ patterns[self.partner[one]] for mu in self.memories[one]]
                 for one in both if self.uses_reco(one)
             ])
             familiar[name] = (like >= self.p.learning.familiarity).any(axis=0)
@@ -77,7 +95,7 @@ class Rule:
         learning = self.p.learning
         if population == "F3":
             return learning.eta_top
-        if population == "B0":
+        if population.startswith("B0"):
             return learning.eta_bottom
         return learning.eta if population[0] == "F" else learning.eta_feedback
 
@@ -89,7 +107,7 @@ class Rule:
         distance = data["v_s"] - float(cell.V_threshold)
         slope = np.pi * distance / float(cell.surrogate_width)
         psi = (1 / (1 + slope**2)).mean(axis=0)
-        taught, own = rate[PARTNER[name]], rate[name]
+        taught, own = rate[self.partner[name]], rate[name]
         if learning.loss == "mse" and name not in ("F3", "B0"):
             self.reco(name, own, taught)  # only to remember
             return psi * (taught - own)
@@ -124,7 +142,8 @@ class Rule:
         c[self.familiar[name]] = 0
         self.forgiven += self.familiar[name].sum()
         attraction = 2 * (1 - cosine) * (h_partner - cosine * h)
-        repulsion = 2 * learning.lam / learning.memory_slots * (c @ memories - (c @ c) * h)
+        weight = learning.lam_high if name.endswith("_high") else learning.lam
+        repulsion = 2 * weight / learning.memory_slots * (c @ memories - (c @ c) * h)
         gate = 1.0
         if learning.margin_gating:
             strongest = (c**9).sum() / ((c**8).sum() + 1e-12)
@@ -150,6 +169,9 @@ BIO = {"timing.duration": 40 * ms}
 #: Every hidden layer local, in both pathways.
 RETINOTOPIC = {"encoding.receptive_field": 1, "encoding.deep_field": 2}
 
+#: Trials are long enough for the code to come back to the bottom.
+CODE = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1, "learning.top_rule": "reco",
+        "timing.duration": 16 * ms}
 CASES = [
     (
         "discrete",
@@ -172,6 +194,9 @@ CASES = [
                            "learning.features": "voltages", "learning.top_rule": "reco"}),
     ("discrete", "synapses", {"learning.loss": "infonce"}),
     ("discrete", "dense", {"learning.weight_max": 0.4}),
+    ("discrete", "dense", CODE),
+    ("discrete", "dense", {**CODE, "encoding.cutoff": 0.2}),
+    ("discrete", "synapses", {**CODE, "encoding.cutoff": 0.2, "learning.homeostasis": 1.0}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
@@ -202,11 +227,16 @@ def test_weight_change_equals_the_rule(
 ):
     """The sixth of six trials, with three memories filled; norm-relative 1e-9 per projection."""
     base, projection, changes = case
-    network = observed(small_network(base, assignments=changes, projection=projection))
+    layers = (9, 12, 11, 6) if "encoding.autoencoder" in changes else (9, 12, 11, 3)
+    network = observed(
+        small_network(base, assignments=changes, projection=projection, layers=layers)
+    )
     parameters = network.parameters
     simulation = Simulation(network, dataset, "runtime", seed=3)
     start_with_firing_readouts(simulation)
     table = trial_table(6, learn=[1.0, 1.0, 0.0, 0.5, 1.0, 0.7])
+    if parameters.encoding.autoencoder:
+        table = table.assign(source="stimulus+percept", concept=-1)
     rule = Rule(parameters)
     for seen, learn in zip(observe(simulation, table[:5]), table["learn"], strict=False):
         rule.trial(seen, learn)
@@ -215,7 +245,7 @@ def test_weight_change_equals_the_rule(
     after = simulation.weights()
     changes_by_rule = rule.trial(last, table["learn"][5])
     fields = receptive_fields(network) if parameters.encoding.receptive_field else {}
-    for name, (_, post) in PROJECTIONS.items():
+    for name, (_, post) in rule.projections.items():
         assert before[name].shape == changes_by_rule[name].shape
         bound = parameters.learning.weight_max
         if name in fields:
@@ -273,11 +303,11 @@ def start_with_firing_readouts(simulation):
 
 
 def check_that_the_case_is_not_trivial(rule, seen):
-    for name in SIZES:
+    for name in rule.sizes:
         assert seen[name]["spikes"].any(), f"{name} is silent"
     learning = rule.p.learning
     assert (rule.forgiven > 0) == (learning.familiarity < 1)
-    for memories in (rule.memories[name] for name in PARTNER if rule.uses_reco(name)):
+    for memories in (rule.memories[name] for name in rule.partner if rule.uses_reco(name)):
         assert len(memories) == learning.memory_slots
     gates = np.array([gate for _, _, gate in rule.seen])
     cosines = np.array([cosine for _, cosine, _ in rule.seen])

@@ -401,7 +401,7 @@ def test_concepts_are_population_codes(small_network):
         ([8, 12, 3], {"parameters": RETINOTOPIC}, "contrast = 2.0: needs a square"),
         ([8, 12, 3], {"parameters": {"encoding.receptive_field": 2}}, "needs a square"),
         ([9, 12, 3], {"parameters": {"encoding.deep_field": 2}}, "give encoding.receptive_field"),
-        ([9, 12, 3], {"parameters": {"encoding.contrast": 1.0, "encoding.context": True}},
+        ([9, 12, 3], {"parameters": {"encoding.contrast": 1.0, "encoding.context": 1}},
          "contrast = 1.0: context cells"),
         ([9, 12, 3], {"equations": {"RESETS": ""}}, "unknown equation string"),
         ([9, 12, 3], {"equations": {"RESET": 1}}, "must be of the same kind"),

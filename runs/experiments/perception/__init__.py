@@ -7,6 +7,7 @@ writes them to ``experiments/NAME/`` of the results folder, whose report then sh
 from bsd.runs.experiments.perception.ambiguity import ambiguity, ambiguity_table
 from bsd.runs.experiments.perception.completion import completion, cues
 from bsd.runs.experiments.perception.dynamics import dynamics
+from bsd.runs.experiments.perception.generation import generation
 from bsd.runs.experiments.perception.imagery import imagery, imagery_table
 from bsd.runs.experiments.perception.lesions import (
     Manipulation,
@@ -26,6 +27,7 @@ __all__ = [
     "completion",
     "cues",
     "dynamics",
+    "generation",
     "imagery",
     "imagery_table",
     "lesions",

@@ -29,7 +29,7 @@ from bsd.analysis.spike_trains import (
 )
 from bsd.equations import InputError
 from bsd.runs.experiments.perception.imagery import LOSS
-from bsd.runs.experiments.perception.study import Study, chosen_stimuli
+from bsd.runs.experiments.perception.study import Study, chosen_stimuli, needs_concepts
 from bsd.runs.trials import join_tables
 
 __all__ = ["COMPARED", "statistics", "statistics_table"]
@@ -116,10 +116,11 @@ def statistics(
     Raises
     ------
     InputError
-        If the frames of the run cannot be read or are of an earlier version.
+        If the frames of the run cannot be read or are of an earlier version, or for an autoencoder.
     """
     study = Study("statistics")
     replicas = list(trained) if isinstance(trained, (list, tuple)) else [trained]
+    needs_concepts(replicas[0])
     energy = _energy(replicas[0])
     table = statistics_table(replicas[0].dataset, n_stimuli, n_repeats)
     trains, trials, cells, done = [], [], [], 0

@@ -17,6 +17,7 @@ __all__ = [
     "chosen_stimuli",
     "class_means",
     "images_of",
+    "needs_concepts",
     "needs_images",
     "run_images",
     "save",
@@ -82,13 +83,28 @@ def save(folder, study, command=None):
     return summary
 
 
-def needs_images(trained):
-    """Refuse a network that learned a sequence.
+def needs_concepts(trained):
+    """Refuse an autoencoder.
 
     Raises
     ------
     InputError
     """
+    if trained.network.is_autoencoder:
+        raise InputError(
+            f"{trained.folder} holds an autoencoder, which has no concepts: use `bsd generate "
+            f"{trained.folder}`."
+        )
+
+
+def needs_images(trained):
+    """Refuse a network that learned a sequence, and an autoencoder.
+
+    Raises
+    ------
+    InputError
+    """
+    needs_concepts(trained)
     if trained.config["data"] in SEQUENCES:
         raise InputError(
             f"{trained.folder} holds a run on a sequence ({trained.config['data']}), this "

@@ -1,0 +1,72 @@
+"""`bsd bench generation`: what is compared, and the numbers that come out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsd.runs.bench import generation, torch_process
+from bsd.runs.experiments import experiment
+from bsd.runs.experiments import run as run_module
+
+
+def rows(**distances):
+    return pd.DataFrame(
+        [
+            {"method": method, "seed": seed, "mse": 0.03, "ssim": 0.6, "learning_rate": np.nan,
+             "frechet_reconstructed": distance, "frechet_sampled": distance + seed,
+             "classifier_accuracy": 0.9}
+            for method, distance in distances.items() for seed in (0, 2)
+        ]
+    )
+
+
+def test_ratios_are_ours_over_backpropagation():
+    found = generation.summarise_generation(rows(streaming=3.0, bp=2.0))
+    assert found["ratio_reconstructed"] == {"streaming": pytest.approx(1.5)}
+    assert found["ratio_sampled"] == {"streaming": pytest.approx(4 / 3)}
+    assert found["seeds"] == [0, 2] and found["mse"]["bp"] == pytest.approx(0.03)
+
+
+def test_command_without_torch(monkeypatch, bsd, tmp_path):
+    asked = {}
+    without = rows(streaming=3.0)[["method", "seed", "mse", "ssim", "learning_rate"]]
+
+    def measure(chosen, seeds, save, **options):
+        asked.update(chosen=chosen, seeds=seeds, **options)
+        return without
+
+    monkeypatch.setattr(generation, "measure_generation", measure)
+    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
+    code, out, err = bsd(
+        "bench", "generation", "--train", 50, "--layers", "20,6", "--seeds", "0,2",
+        "--out", tmp_path, "--json",
+    )
+    assert code == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert found["ssim"] == {"streaming": pytest.approx(0.6)}
+    assert found["ratio_sampled"] == {} and "mean squared error and SSIM only" in err
+    assert asked["chosen"].hidden == (20, 6) and asked["n_train"] == 50
+    assert (tmp_path / "generation.png").exists() and (tmp_path / "generation.csv").exists()
+
+
+def test_classification_is_refused(bsd, tmp_path):
+    code, _, err = bsd("bench", "generation", "--data", "digits", "--out", tmp_path / "x")
+    assert code == 2 and "is no autoencoder" in err
+
+
+@pytest.mark.slow
+def test_all_methods_on_small_images(torch_python, dataset, monkeypatch):
+    """Everything that is promised is measured; compiles two small networks."""
+    for module in (run_module, generation):
+        monkeypatch.setattr(module, "load_data", lambda *_: dataset)
+    monkeypatch.setattr("bsd.runs.bench.learning.load_data", lambda *_: dataset)
+    chosen = experiment("autoencoder").changed(hidden=(12, 5), epochs=1)
+    found = generation.measure_generation(chosen, [1], torch_python=torch_python)
+    assert list(found["method"]) == [*generation.OWN, "bp", "training images"]
+    known = found.set_index("method")
+    assert known.loc["bp", "learning_rate"] in (1e-3, 3e-3, 1e-2)
+    measures = known[["frechet_reconstructed", "frechet_sampled"]]
+    assert np.isfinite(measures.to_numpy()).all() and (measures.to_numpy() >= 0).all()
+    assert np.isfinite(known.loc[[*generation.OWN, "bp"], ["mse", "ssim"]].to_numpy()).all()

@@ -1,0 +1,75 @@
+"""Division of the stimulus into low and high frequencies."""
+
+import numpy as np
+import pytest
+
+from bsd.equations import DISCRETE, InputError
+from bsd.networks import BidirectionalNetwork
+from bsd.networks.frequencies import divide, unite
+
+
+def test_gratings_pass_as_the_transfer_function_says():
+    """A grating of f cycles per pixel around 0.5 keeps exp(-f^2 / (2 f_c^2)), to 1e-12."""
+    cutoff, f = 0.1, 3 / 16
+    x = np.arange(16)
+    grating = np.tile(0.5 + 0.4 * np.cos(2 * np.pi * f * x), (1, 16, 1))
+    low, high = divide(grating, cutoff)
+    kept = np.exp(-(f**2) / (2 * cutoff**2))
+    expected = 0.5 + 0.4 * kept * np.cos(2 * np.pi * f * x)
+    np.testing.assert_allclose(low.reshape(16, 16), np.tile(expected, (16, 1)), atol=1e-12)
+    on, off = high.reshape(2, 16, 16)
+    np.testing.assert_allclose(on - off, grating[0] - expected, atol=1e-12)
+    assert not np.any(on * off), "ON and OFF exclude each other"
+
+
+def test_parts_are_intensities_and_unite_to_the_image():
+    images = np.random.default_rng(0).random((5, 8, 8))
+    low, high = divide(images, 0.15)
+    assert low.min() >= 0 and high.min() >= 0 and low.max() <= 1 and high.max() <= 1
+    np.testing.assert_allclose(unite(low, high), images.reshape(5, -1), atol=1e-12)
+
+
+def test_number_of_objects_does_not_depend_on_the_streams(small_network):
+    from bsd.networks.describe import runtime_device
+
+    numbers = []
+    for cutoff in (0.0, 0.2):
+        with runtime_device():
+            objects = small_network(assignments={"encoding.cutoff": cutoff}).create()
+            numbers.append(len(list(objects)))
+            del objects
+    assert numbers[0] == numbers[1]
+
+
+def test_repulsion_is_that_of_the_stream(small_network):
+    network = small_network(
+        assignments={"encoding.cutoff": 0.2, "learning.lam": 1.5, "learning.lam_high": 6.0}
+    )
+    lam = network.values()["normaliser.lam"]
+    found = {p.name: lam[p.index] for p in network.layout.populations}
+    assert {found[n] for n in ("F1_high", "B1_high", "B0_high")} == {6.0}
+    assert {v for n, v in found.items() if not n.endswith("_high")} == {1.5}
+
+
+@pytest.mark.parametrize("layers, context", [([8, 4, 3], 0), ([9, 1, 3], 0),
+                                             ([9, 4, 3], 1)])
+def test_what_cannot_be_divided(layers, context):
+    parameters = DISCRETE.updated({"encoding.cutoff": 0.1, "encoding.context": context})
+    with pytest.raises(InputError, match="encoding.cutoff"):
+        BidirectionalNetwork(layers, parameters)
+
+
+def test_a_code_has_no_concepts():
+    with pytest.raises(InputError, match="cells_per_concept"):
+        DISCRETE.updated({"encoding.autoencoder": True})
+
+
+def test_a_code_starts_as_hidden_cells_do():
+    """Its synapses are no read-out: SD g / sqrt(n_pre), to 5 %."""
+    code = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1,
+            "learning.init_gain": 3.0, "learning.init_gain_readout": 0.5}
+    network = BidirectionalNetwork([16, 60, 50], DISCRETE.updated(code))
+    w = network.initial_state(0)["cortical_basal.w"]
+    for name, gain in (("W1", 3.0), ("Theta0", 0.5)):
+        p = network.layout.projection(name)
+        assert w[p.synapse_slice].std() == pytest.approx(gain / np.sqrt(p.shape[0]), rel=0.05)
