@@ -985,13 +985,15 @@ def plot_forecast(forecast, n_shown=200, ax=None):
 
 
 @styled
-def plot_shares(shares, ax=None):
-    """Shares of right decisions, side by side.
+def plot_shares(shares, label="decided rightly", ax=None):
+    """Shares, for example of right decisions, side by side.
 
     Parameters
     ----------
     shares : dict of str to float
         Label to share, 0 to 1.
+    label : str
+        What they are shares of.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -1003,5 +1005,5 @@ def plot_shares(shares, ax=None):
                    color=PATHWAY_COLORS["forward"])
     ax.bar_label(bars, fmt="%.1f %%", padding=3)
     ax.invert_yaxis()
-    ax.set(xlabel="decided rightly (%)")
+    ax.set(xlabel=f"{label} (%)", xlim=(0, 110 * max(shares.values(), default=1) or 1))
     return ax

@@ -9,6 +9,9 @@ from bsd.analysis.frames import require_columns
 
 __all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sections"]
 
+#: Characters of a line of the text that a network writes.
+LINE = 60
+
 #: Simple forecasts that stand beside the network's.
 SIMPLE = ("mean", "persistence", "seasonal")
 
@@ -166,7 +169,12 @@ def _text_section(generated, metrics):
         ),
         "draw": lambda figure: figures.plot_shares(shares, ax=figure.subplots()),
         "table": pd.DataFrame(
-            {"read": [generated["prompt"]], "written": [generated["written"]]}
+            [
+                {"": part if start == 0 else "", "text": text[start : start + LINE]}
+                for part, key in (("read", "prompt"), ("written", "written"))
+                for text in ["".join(map(_visible, generated[key]))]
+                for start in range(0, len(text), LINE)
+            ]
         ),
     }
 
@@ -176,15 +184,15 @@ def _context_section(generated, metrics):
 
     rows = [
         {
-            "character": _visible(row["symbol"]),
-            "recalled before it": " ".join(map(_visible, row["recalled"])),
-            "before it in the text": " ".join(map(_visible, row["text"])),
+            "character": _visible(row["symbol"], alone=True),
+            "recalled before it": " ".join(_visible(s, alone=True) for s in row["recalled"]),
+            "before it in the text": " ".join(_visible(s, alone=True) for s in row["text"]),
         }
         for row in generated["context"]
     ]
     found = [bool(row["recalled"]) and row["recalled"][0] in row["text"]
              for row in generated["context"]]
-    shares = {"first recalled is among them": float(np.mean(found))}
+    shares = {"network": float(np.mean(found))}
     return {
         "name": "context",
         "title": "What comes before a character",
@@ -196,10 +204,12 @@ def _context_section(generated, metrics):
             f"what stands before them; the bar, how often the one recalled first is among the "
             f"{max(len(row['text']) for row in generated['context'])} of the text."
         ),
-        "draw": lambda figure: figures.plot_shares(shares, ax=figure.subplots()),
+        "draw": lambda figure: figures.plot_shares(
+            shares, "recalled first and often before it", ax=figure.subplots()
+        ),
         "table": pd.DataFrame(rows),
     }
 
 
-def _visible(symbol):
-    return {" ": "␣", "\n": "↵", "\t": "⇥"}.get(symbol, symbol)
+def _visible(symbol, alone=False):
+    return {" ": "␣" if alone else " ", "\n": "↵", "\t": "⇥"}.get(symbol, symbol)

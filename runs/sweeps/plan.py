@@ -22,8 +22,9 @@
       - {label: reference}
       - {label: no repulsion, factor: lambda, learning.lam: 0}
 
-Whatever can be given for all points (parameters, `layers`, `epochs`) can be varied. The points of
-`grid`, `random` and `list` are joined; one of them is needed.
+Whatever can be given for all points (parameters, options of the data such as `data.horizon`,
+`layers`, `epochs`) can be varied. The points of `grid`, `random` and `list` are joined; one of them
+is needed.
 """
 
 import difflib

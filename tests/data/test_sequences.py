@@ -5,7 +5,7 @@ import lzma
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsd.equations import InputError
@@ -158,6 +158,7 @@ def test_wrong_texts_are_refused(tmp_path):
         load_text(path, train=5)
 
 
+@settings(deadline=None)
 @given(
     n=st.integers(30, 400), segment=st.integers(1, 60), seed=st.integers(0, 5),
     epochs=st.integers(1, 3),

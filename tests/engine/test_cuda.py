@@ -36,7 +36,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g
 #: Between them: both parameter sets, both projections, both encoders, both features, two top
 #: rules, refractory period, replicas, context cells.
 STRUCTURES = {
-    "discrete-dense-replicas": ("discrete", {"encoding.context": 2}, {"replicas": 2}),
+    "discrete-dense-replicas": ("discrete", {"encoding.context": 1}, {"replicas": 2}),
     "biophysical-synapses": (
         "biophysical",
         {
