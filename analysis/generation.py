@@ -1,6 +1,7 @@
 """Generation: distance between distributions of images, figures, sections of a report."""
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from bsd.analysis.frames import require_columns
@@ -11,9 +12,11 @@ __all__ = [
     "plot_generation",
     "plot_images",
     "plot_interpolation",
+    "run_sections",
     "sections",
 ]
 
+_RECONSTRUCTED = {"stimulus": "stimulus", "reconstructed": "recon-\nstructed"}
 _METHODS = {"bp": "backpropagation"}
 _PANELS = {
     "frechet_reconstructed": "Fréchet distance,\nreconstructions",
@@ -178,6 +181,50 @@ def plot_generation(quality, ax=None):
     return ax
 
 
+def run_sections(folder, metrics):
+    """Section of a run's report on what an autoencoder reconstructed.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Results folder; nothing is said without ``reconstructed.npz`` in it.
+    metrics : dict
+
+    Returns
+    -------
+    list of dict
+        As of `sections`.
+    """
+    if not (folder / "reconstructed.npz").is_file():
+        return []
+    with np.load(folder / "reconstructed.npz", allow_pickle=False) as kept:
+        stacks = {kind: kept[kind] for kind in ("stimulus", "reconstructed")}
+    shape = stacks["stimulus"].shape[1:]
+    images = pd.concat(
+        [
+            pd.DataFrame(
+                {"kind": kind, "number": k, "pixel": np.arange(image.size), "rate": image.ravel()}
+            )
+            for kind, stack in stacks.items()
+            for k, image in enumerate(stack)
+        ]
+    )
+    return [
+        {
+            "name": "reconstructed",
+            "title": "Reconstruction",
+            "caption": (
+                "Some test stimuli, and below what the backward network makes of their codes, by "
+                "the spikes of its bottom. Over the test part: mean squared error "
+                f"{metrics['reconstruction_mse']:.4f}, SSIM {metrics['reconstruction_ssim']:.2f}."
+            ),
+            "draw": lambda figure: plot_images(
+                images, _RECONSTRUCTED, shape, ax=figure.subplots()
+            ),
+        }
+    ]
+
+
 def sections(frames, summary, image_shape):
     """Sections of a report on what an autoencoder generated.
 
@@ -206,8 +253,7 @@ def sections(frames, summary, image_shape):
             f"r = {summary['reconstructed_r']:.2f}."
         ),
         "draw": lambda figure: plot_images(
-            images, {"stimulus": "stimulus", "reconstructed": "recon-\nstructed"}, image_shape,
-            ax=figure.subplots(),
+            images, _RECONSTRUCTED, image_shape, ax=figure.subplots()
         ),
     }
     yield {

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bsd.analysis import figures, firing, measures, perception_report, sequences
+from bsd.analysis import figures, firing, generation, measures, perception_report, sequences
 from bsd.analysis.frames import require_columns
 from bsd.analysis.style import STYLE, FittedFigure
 
@@ -307,6 +307,10 @@ def _numbers(results):
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),
         "recall_correlation": ("Correlation of recalled stimulus and class mean", "{:.3f}".format),
+        "reconstruction_mse": ("Reconstruction, mean squared error", "{:.4f}".format),
+        "reconstruction_ssim": ("Reconstruction, structural similarity (SSIM)", "{:.3f}".format),
+        "reconstruction_r": ("Reconstruction, correlation with the stimulus", "{:.3f}".format),
+        "reconstruction_r_drive": ("The same, by basal drive", "{:.3f}".format),
         "ties": ("Test trials without a decision (tie or silence)", _percent),
         "accuracy_train": ("Accuracy over the last epoch of training", _percent),
         "layers": ("Cells per layer", lambda v: " – ".join(str(n) for n in v)),
@@ -360,6 +364,7 @@ def _sections(results):
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
     parts = sequences.sections(results.folder, results.config.get("data"))
+    parts += generation.run_sections(results.folder, results.metrics)
     parts += perception_report.sections(results.folder)
     return own + [Section(**part) for part in parts]
 
@@ -410,7 +415,8 @@ def _confusion(results):
     trials = results.trials
     if trials is None or "percept" not in trials:
         return None
-    if not (trials["percept"].notna() & (trials["phase"] == "test")).any():
+    judged = trials["percept"].notna() & (trials["concept"] >= 0)
+    if not (judged & (trials["phase"] == "test")).any():
         return None
     table = measures.confusion_matrix(trials)
     n = int(table.to_numpy().sum())

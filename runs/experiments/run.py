@@ -533,7 +533,8 @@ def _sequence_performance(experiment, dataset, forecast, replica):
 def _reconstruction(recording, dataset, seeds, last_epoch):
     """How like their stimuli the reconstructions of a chunk are; images of those to be shown.
 
-    The images are those of the first `N_RECONSTRUCTED` test stimuli after the last epoch.
+    The images are those of some `N_RECONSTRUCTED` test stimuli, of all concepts, after the last
+    epoch.
     """
     trials, frames = recording.trials, []
     for replica, seed in enumerate(seeds):
@@ -554,7 +555,9 @@ def _reconstruction(recording, dataset, seeds, last_epoch):
                 axis=1,
             )
         )
-    chosen = trials[(trials["epoch"] == last_epoch) & (trials["stimulus"] < N_RECONSTRUCTED)]
+    rank = pd.Series(dataset.y_test).groupby(dataset.y_test).cumcount()
+    first = np.flatnonzero(rank < max(1, N_RECONSTRUCTED // dataset.n_concepts))
+    chosen = trials[(trials["epoch"] == last_epoch) & trials["stimulus"].isin(first)]
     kept = recording.recalled["trial"].isin(chosen["trial"])
     return pd.concat(frames, ignore_index=True), recording.recalled[kept]
 

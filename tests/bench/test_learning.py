@@ -72,9 +72,9 @@ def test_streaming_and_baselines_learn_the_digits(torch_python):
 
 
 def test_training_stimuli_are_a_random_choice(dataset):
-    chosen = learning._shuffled(dataset, 10)
+    chosen = learning.shuffled(dataset, 10)
     assert len(chosen.x_train) == len(chosen.y_train) == 10
-    whole = learning._shuffled(dataset, None)
+    whole = learning.shuffled(dataset, None)
     assert sorted(whole.y_train) == sorted(dataset.y_train)
     assert not np.array_equal(whole.y_train, dataset.y_train)
 

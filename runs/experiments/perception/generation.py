@@ -8,7 +8,7 @@ import pandas as pd
 from bsd.analysis.perception import image_similarity, nearest_images
 from bsd.equations import InputError
 from bsd.runs.engine.simulation import check_dataset
-from bsd.runs.experiments.perception.study import Study
+from bsd.runs.experiments.perception.study import Study, chosen_stimuli
 from bsd.runs.trials import AUTOENCODER
 
 __all__ = ["decode", "draw_codes", "encode", "generation"]
@@ -125,8 +125,8 @@ def generation(trained, device="cpp", *, seed=None, samples=200, progress=None):
     seed : int, optional
         Of spike phases and of the codes that are drawn; that of the run by default.
     samples : int
-        Codes that are drawn from a Gaussian fitted to training codes, and test stimuli that are
-        reconstructed.
+        Codes that are drawn from a Gaussian fitted to training codes, and test stimuli, as many of
+        each concept, that are reconstructed.
     progress : callable, optional
         ``progress(stage, done, total)``.
 
@@ -151,8 +151,9 @@ def generation(trained, device="cpp", *, seed=None, samples=200, progress=None):
     seed = trained.seed if seed is None else seed
     simulation = trained.simulation(device, seed=seed, progress=progress)
     n_fitted = min(N_FITTED, len(dataset.x_train))
-    n_test = min(samples, len(dataset.x_test))
-    pairs = _pairs(dataset.y_test[:n_test])
+    shown = chosen_stimuli(dataset, max(1, samples // dataset.n_concepts))
+    tested = shown["stimulus"].to_numpy()
+    n_test, pairs = len(tested), _pairs(shown["concept"].to_numpy())
     total = n_fitted + n_test + samples + N_STEPS * len(pairs)
     done = [0]
 
@@ -160,15 +161,17 @@ def generation(trained, device="cpp", *, seed=None, samples=200, progress=None):
         if progress:
             progress("run", done[0] + n, total)
 
-    fitted, _ = encode(simulation, np.arange(n_fitted), "train", report)
+    # spread over the training part, which may be in order of concepts
+    some = np.linspace(0, len(dataset.x_train) - 1, n_fitted).astype(int)
+    fitted, _ = encode(simulation, some, "train", report)
     done[0] += n_fitted
-    codes, reconstructed = encode(simulation, np.arange(n_test), progress=report)
+    codes, reconstructed = encode(simulation, tested, progress=report)
     done[0] += n_test
     drawn = draw_codes(fitted, samples, seed)
     sampled = decode(simulation, drawn, progress=report)
     done[0] += samples
     between = decode(simulation, codes, _steps(pairs), report)
-    stimuli = dataset.x_test[:n_test]
+    stimuli = dataset.x_test[tested]
     nearest = dataset.x_train[nearest_images(sampled, dataset.x_train)]
     study.frames["quality"] = pd.concat(
         [
