@@ -226,18 +226,36 @@ Seeds = Annotated[str, typer.Option(help="Seeds: 0,1,2")]
 Train = Annotated[int | None, typer.Option(help="Use so many training stimuli.")]
 
 
-def _on_images(data, layers, epochs, train):
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `bsd run`.")
+]
+
+
+def _on_images(data, layers, epochs, train, set_):
     """The experiment with the options' changes."""
     from bsd.runs.experiments import experiment
+    from bsd.runs.literals import parse_assignment
 
     chosen = experiment(data).changed(
         hidden=None if layers is None else options.whole_numbers("--layers", layers),
         epochs=epochs,
+        assignments=dict(parse_assignment(text) for text in set_ or []),
     )
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
+    return chosen
+
+
+def _of_concepts(data, layers, epochs, train, set_):
+    """The same, refused if it is an autoencoder."""
+    chosen = _on_images(data, layers, epochs, train, set_)
+    if chosen.is_autoencoder:
+        raise InputError(
+            f"--data {data} is an autoencoder, which decides nothing: use `bsd bench generation "
+            f"--data {data}`."
+        )
     return chosen
 
 
@@ -272,6 +290,7 @@ def learning(
     epochs: Epochs = None,
     seeds: Seeds = "0,1,2",
     train: Train = None,
+    set_: Set = None,
     out: Out = None,
     as_json: Json = False,
 ):
@@ -283,7 +302,7 @@ def learning(
 
     out = out or Path("results") / f"bench-learning-{data}"
     path = out / "learning.csv"
-    chosen = _on_images(data, layers, epochs, train)
+    chosen = _of_concepts(data, layers, epochs, train, set_)
     curves = _measured(measure_learning, chosen, seeds, path, train)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
@@ -302,6 +321,7 @@ def generation(
     epochs: Epochs = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2")] = "0",
     train: Train = None,
+    set_: Set = None,
     out: Out = None,
     as_json: Json = False,
 ):
@@ -316,7 +336,8 @@ def generation(
 
     out = out or Path("results") / f"bench-generation-{data}"
     path = out / "finished.csv"
-    chosen, rows = _measured(measure_generation, data, layers, epochs, seeds, train, path)
+    chosen = _on_images(data, layers, epochs, train, set_)
+    rows = _measured(measure_generation, chosen, seeds, path, train)
     found = summarise_generation(rows)
     rows.to_csv(out / "generation.csv", index=False)
     (out / "generation.json").write_text(json.dumps(found, indent=1))
@@ -353,9 +374,7 @@ def generation(
 @bench.command()
 def sequence(
     name: Annotated[str, typer.Argument(help="Experiment on a sequence: forecast or text.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `bsd run`.")
-    ] = None,
+    set_: Set = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     seeds: Seeds = "0,1,2",
     out: Out = None,
@@ -436,6 +455,7 @@ def robustness(
     epochs: Epochs = None,
     seeds: Seeds = "0,1,2",
     train: Train = None,
+    set_: Set = None,
     out: Out = None,
     as_json: Json = False,
 ):
@@ -449,7 +469,7 @@ def robustness(
 
     out = out or Path("results") / f"bench-robustness-{data}"
     path = out / "robustness.csv"
-    chosen = _on_images(data, layers, epochs, train)
+    chosen = _of_concepts(data, layers, epochs, train, set_)
     frame = _measured(measure_robustness, chosen, seeds, path, train)
     found = summarise_robustness(frame)
     (out / "robustness.json").write_text(json.dumps(found, indent=1))
