@@ -100,7 +100,7 @@ def _rates(counts, f_max_hz, loss):
             elif loss == "mse":
                 advice = "choose learning.loss = reco, or lower " + eta
         # initial weights may saturate a population that then learns; B0 follows the stimulus
-        elif epoch > 0 and rate > SATURATED * f_max_hz and population != "B0":
+        elif epoch > 0 and rate > SATURATED * f_max_hz and not population.startswith("B0"):
             kind, limit = "saturated", SATURATED * f_max_hz
             advice = f"lower {eta} or {gain}, or raise cell.V_threshold"
         else:

@@ -83,12 +83,15 @@ def energy_per_trial(counts, trials, memory_slots=16):
     keys = [*replica, "trial"]
     if counts.duplicated([*keys, "population"]).any():
         raise ValueError("counts has a population twice in a trial: tell its rows apart by replica")
-    counts["forward"] = (counts["pathway"] == "forward") | (counts["population"] == "S")
+    stimulus = counts["population"].isin(["S", "S_high"])  # one, or two streams
+    counts["forward"] = (counts["pathway"] == "forward") | stimulus
     # The stimulus is the first layer of its pathway, the concept that of the other.
     counts["stage"] = np.where(counts["forward"], counts["layer"], -counts["layer"])
     counts = counts.sort_values([*keys, "forward", "stage"], kind="stable")
     pathway = counts.groupby([*keys, "forward"], sort=False)
-    if not pathway["stage"].diff().dropna().eq(1).all() or not pathway.size().ge(2).all():
+    stages = counts.drop_duplicates([*keys, "forward", "stage"])
+    stages = stages.groupby([*keys, "forward"], sort=False)["stage"]
+    if not stages.diff().dropna().eq(1).all() or not stages.size().ge(2).all():
         raise ValueError("counts lacks a layer of a pathway in some trial: pass all populations")
     learns = counts["learn"] > 0
     weights = counts["synapses"]

@@ -145,6 +145,8 @@ def _with_sd(mean, sd, digits, sign=""):
 
 def _best(frame):
     means = point_means(frame)
+    if means["mean"].isna().all():
+        return f"{len(means)} points; nothing was decided, see results.parquet."
     best, worst = means.loc[means["mean"].idxmax()], means.loc[means["mean"].idxmin()]
     seeds = f"mean of {best['n_seeds']} seeds" if best["n_seeds"] > 1 else "one seed"
     return (

@@ -48,7 +48,7 @@ def unite(low, high):
     Returns
     -------
     ndarray, shape (n, pixels)
-        low + ON - OFF, within 0 to 1.
+        low + ON - OFF.
     """
     on, off = np.split(high, 2, axis=1)
-    return (low + on - off).clip(0, 1)
+    return low + on - off

@@ -60,9 +60,10 @@ class ReceptiveFields:
                 f"three colours, not {n_stimulus} numbers (0: no receptive fields)."
             )
         self.local = self.shape is not None and 0 < self.side < self.shape[0]
-        if self.deep_side and not self.side:
+        if self.deep_side and not self.local:
             raise InputError(
-                f"encoding.deep_field = {self.deep_side}: give encoding.receptive_field as well."
+                f"encoding.deep_field = {self.deep_side}: needs an encoding.receptive_field "
+                f"smaller than the image, not {self.side}."
             )
         self.retinotopic = self.local and self.deep_side > 0
 
@@ -94,7 +95,7 @@ class ReceptiveFields:
         -------
         ndarray, shape (sizes[layer], 2)
         """
-        return self._corners(layer)[:, ::-1] + self._side(layer) / 2
+        return self._corners(layer)[:, ::-1] + min(self._side(layer), self.shape[0]) / 2
 
     def _side(self, layer):
         """Side of the square of pixels that a cell of a hidden layer sees, through all below."""

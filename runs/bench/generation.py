@@ -73,6 +73,9 @@ def measure_generation(
         raise InputError(
             f"{experiment.name} is no autoencoder: use one, for example autoencoder (`bsd list`)."
         )
+    if torch_python and finished is not None:  # without PyTorch no distance was taken
+        known = finished.get("frechet_sampled", pd.Series(np.nan, finished.index))
+        finished = finished[known.notna()]
     complete = shuffled(load_data(experiment, 0))
     network = build_network(experiment, complete)
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch, ExitStack() as held:
@@ -188,7 +191,9 @@ def summarise_generation(rows):
     for kind in ("reconstructed", "sampled"):
         distance = found.get(f"frechet_{kind}", {})
         bp = distance.get("bp")
-        found[f"ratio_{kind}"] = {m: v / bp for m, v in distance.items() if bp and m in OWN}
+        found[f"ratio_{kind}"] = {
+            m: v / bp for m, v in distance.items() if bp and v is not None and m in OWN
+        }
     if "classifier_accuracy" in rows:
         found["classifier_accuracy"] = float(rows["classifier_accuracy"].mean())
     own = rows[rows["method"] != "training images"]

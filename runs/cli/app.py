@@ -366,7 +366,9 @@ def _network(name, assignments, layers):
         return build_network(chosen, load_data(chosen, 0))
     data_set = available().set_index("name").loc[chosen.data]
     n_pixels = math.prod(map(int, data_set["shape"].split("x")))
-    sizes = [n_pixels, *chosen.hidden, int(data_set["classes"])]
+    sizes = [n_pixels, *chosen.hidden]
+    if not chosen.is_autoencoder:
+        sizes.append(int(data_set["classes"]))
     return BidirectionalNetwork(sizes, chosen.parameters)
 
 
@@ -469,6 +471,8 @@ def sweep(
 
 
 def _sweep_summary(chosen, frame, out):
+    import pandas as pd
+
     from bsd.analysis.sweeps import point_means
 
     means = point_means(frame) if (frame["status"] == "done").any() else frame.iloc[:0]
@@ -481,7 +485,7 @@ def _sweep_summary(chosen, frame, out):
             {
                 "label": row.label,
                 "factor": row.factor,
-                "accuracy": row.mean,
+                "accuracy": None if pd.isna(row.mean) else row.mean,
                 "accuracy_sd": row.sd if row.n_seeds > 1 else None,
             }
             for row in means.itertuples()

@@ -243,6 +243,9 @@ def _on_images(data, layers, epochs, train, set_):
     )
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
+    for name in ("cutoff", "context"):
+        if getattr(chosen.parameters.encoding, name):
+            raise InputError(f"encoding.{name}: the baselines in PyTorch do not have it.")
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
     return chosen
@@ -337,6 +340,11 @@ def generation(
     out = out or Path("results") / f"bench-generation-{data}"
     path = out / "finished.csv"
     chosen = _on_images(data, layers, epochs, train, set_)
+    if chosen.parameters.encoding.contrast or chosen.data in ("cifar10", "svhn"):
+        raise InputError(
+            f"--data {data}: give grey images without encoding.contrast, the baseline in PyTorch "
+            "knows no others."
+        )
     rows = _measured(measure_generation, chosen, seeds, path, train)
     found = summarise_generation(rows)
     rows.to_csv(out / "generation.csv", index=False)

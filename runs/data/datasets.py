@@ -60,6 +60,7 @@ class DataSet:
                 raise InputError(
                     f"{self.name}: codes must be an array (n, output cells) of intensities in 0..1."
                 )
+            object.__setattr__(self, "codes", codes)
         for part in ("train", "test"):
             images, labels = validate(
                 getattr(self, f"x_{part}"),

@@ -308,7 +308,7 @@ def _recalled(network, table, outputs, replica):
             "pixel": np.tile(np.arange(n), len(kept)),
             "rate": network.recalled_stimulus(
                 outputs["trial_cells.n_s"][kept] / most, replica
-            ).ravel(),
+            ).clip(0, 1).ravel(),
             "drive": network.recalled_stimulus(outputs["trial_cells.u"][kept], replica).ravel(),
         }
     )

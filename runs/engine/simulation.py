@@ -195,8 +195,12 @@ def check_dataset(network, dataset):
             f"{dataset.name} has {n_pixels} pixels, the network {network.n_stimulus} "
             f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
         )
+    codes = getattr(dataset, "codes", None)
+    if codes is not None and not network.is_autoencoder:
+        raise InputError(
+            f"{dataset.name} has codes, the network is no autoencoder: leave them out."
+        )
     if network.is_autoencoder:
-        codes = dataset.codes
         if codes is not None and codes.shape[1] != network.layout.layers[-1]:
             raise InputError(
                 f"{dataset.name} has codes of {codes.shape[1]} cells, the network "

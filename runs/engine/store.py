@@ -110,7 +110,7 @@ class ResultsFolder:
         if not self._resume:
             # the metrics first: they say that the rest is whole
             old = ["metrics.json", "provenance.json", "generated.json", "recall.npz"]
-            old += ["report.html", *(f"{name}.parquet" for name in FRAMES)]
+            old += ["reconstructed.npz", "report.html", *(f"{name}.parquet" for name in FRAMES)]
             old = [self.path / file for file in old]
             for file in (*old, *self.path.glob("weights*.npz"), *self._checkpoints()):
                 file.unlink(missing_ok=True)

@@ -59,6 +59,8 @@ class Experiment:
     def __post_init__(self):
         if not self.hidden:
             raise InputError("layers: give at least one hidden width, for example --layers 256,256")
+        if self.is_sequence and self.is_autoencoder:
+            raise InputError("encoding.autoencoder: needs images, not a sequence.")
         if self.epochs < 1:
             raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
         if self.spikes not in ("few", "all"):

@@ -89,7 +89,8 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
     if capacity is None:
         encoding = experiment.parameters.encoding
         n_context = experiment.hidden[0] * encoding.context
-        afferents = n_pixels + n_context + layers[-1] * encoding.cells_per_concept
+        per_pixel = 3 if encoding.contrast or encoding.cutoff else 1
+        afferents = per_pixel * n_pixels + n_context + layers[-1] * encoding.cells_per_concept
         most = RECORDED_CAPACITY if experiment.spikes == "all" else 1000
         capacity = int(np.clip(MAX_STIMULI // (replicas * afferents), 10, most))
     return BidirectionalNetwork(

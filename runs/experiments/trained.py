@@ -73,6 +73,7 @@ class TrainedNetwork:
                 [*network.cells_per_layer[:-1], network.n_concepts],
                 network.parameters if parameters is None else parameters,
                 equations=network.changed_equations,
+                probe_variables=network.probe_variables,
                 values={**network.extra_values, **(values or {})},
                 projection=network.projection,
                 precision=network.precision,

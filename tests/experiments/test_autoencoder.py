@@ -1,5 +1,6 @@
 """An autoencoder: what drives its top, what a run keeps, what it generates."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,14 +8,17 @@ import pandas as pd
 import pytest
 from brian2 import ms
 
+from bsd.analysis.energy import energy_per_trial
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
+from bsd.runs.cli.app import _network
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments import experiment, open_run, run_experiment
 from bsd.runs.experiments import run as run_module
 from bsd.runs.experiments import trained as trained_module
 from bsd.runs.experiments.perception import generation, save
 from bsd.runs.experiments.perception.generation import decode, draw_codes, encode
+from bsd.runs.experiments.perception.lesions import Manipulation
 from bsd.runs.trials import trial_arrays
 
 CODE = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1, "learning.top_rule": "reco",
@@ -147,3 +151,38 @@ def test_what_an_autoencoder_is_not(simulation, trained, folder, dataset, bsd, m
     monkeypatch.setattr(trained_module, "load", lambda *_: dataset)
     code, _, err = bsd("recall", folder)
     assert code == 2 and "bsd generate" in err
+
+
+def test_shown_and_audited_network_has_no_concepts():
+    assert _network("autoencoder5k", None, None).cells_per_layer == [784, 512, 128]
+
+
+def test_energy_of_two_streams(folder):
+    """Stimulus spikes of both streams are synaptic events of the forward network."""
+    counts, trials = (pd.read_parquet(folder / f"{n}.parquet") for n in ("counts", "trials"))
+    energy = energy_per_trial(counts, trials)
+    assert set(energy["pathway"]) == {"forward", "backward"}
+    own = counts[(counts["pathway"] == "forward") | counts["population"].isin(["S", "S_high"])]
+    own = own[own["population"] != "F2"]
+    expected = (own["synaptic_events"] + own["spikes"]).sum()
+    forward = energy[energy["pathway"] == "forward"]
+    assert forward["accumulates"].sum() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name, cells", [("B1", slice(0, 6)), ("B1_high", slice(6, 12))])
+def test_lesion_of_one_stream(folder, trained, name, cells):
+    """All cells of the stream lose their input, those of the other none."""
+    network = trained.network
+    weights = {p.name: np.ones(p.shape) for p in network.layout.projections}
+    cut = Manipulation("all", "silenced", silenced={name: 1.0}).weights(network, weights, 1)
+    silenced = np.flatnonzero((cut["Theta1"] == 0).all(axis=0))
+    assert silenced.tolist() == list(range(12))[cells]
+    assert (cut["W0"] == weights["W0"]).all()
+
+
+def test_codes_are_for_autoencoders(small_network, dataset):
+    with pytest.raises(InputError, match="no autoencoder"):
+        Simulation(
+            small_network(layers=(9, 6, 3)),
+            dataclasses.replace(dataset, codes=np.zeros((1, 3))), "runtime",
+        )

@@ -4,6 +4,7 @@ import gc
 import json
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -253,13 +254,14 @@ def test_all_spikes_of_a_text_are_foreseen(tmp_path):
     network = run_module.build_network(chosen, dataset)
     note = run_module._announce(network, dataset, 100, tmp_path)
     n_pixels, n_output = dataset.image_shape[1], network.cells_per_layer[-1]
+    n_context = 50 * network.parameters.encoding.context
     # stimulus, concept, context; F1, the output, and B0, which has a cell for every afferent
     per_step = dataset.x_train[np.arange(len(dataset.x_train))].mean() * n_pixels
-    per_step += network.parameters.encoding.cells_per_concept + 0.1 * 50
-    per_step += 0.1 * (50 + n_output + 50 + n_pixels + 50)
+    per_step += network.parameters.encoding.cells_per_concept + 0.1 * n_context
+    per_step += 0.1 * (50 + n_output + 50 + n_pixels + n_context)
     timing = network.parameters.timing
     expected = 100 * float(timing.duration * timing.f_max) * per_step
-    assert network.layout.n_cells == 50 + n_output + 50 + n_pixels + 50
+    assert network.layout.n_cells == 50 + n_output + 50 + n_pixels + n_context
     # two digits are said
     assert float(note.split("about ")[1].split(",")[0]) == pytest.approx(expected, rel=0.06)
 
@@ -274,6 +276,18 @@ def test_context_cells_count_in_the_size_of_a_chunk(dataset):
     concepts = 3 * chosen.parameters.encoding.cells_per_concept
     assert capacity[0] == 1000
     assert capacity[2] == run_module.MAX_STIMULI // (100 * (9 + 2 * 3000 + concepts))
+
+
+@pytest.mark.parametrize("change", [{"encoding.contrast": 1.0}, {"encoding.cutoff": 0.1}])
+def test_on_and_off_afferents_count_in_the_size_of_a_chunk(change):
+    pixels = np.zeros((3, 120, 120))
+    images = SimpleNamespace(
+        image_shape=(120, 120), n_concepts=3, x_train=pixels, x_test=pixels
+    )
+    chosen = experiment("demo").changed(hidden=(8,), assignments=change)
+    network = run_module.build_network(chosen, images, replicas=10)
+    concepts = 3 * chosen.parameters.encoding.cells_per_concept
+    assert network.capacity == run_module.MAX_STIMULI // (10 * (3 * 120 * 120 + concepts)) < 1000
 
 
 def test_synaptic_events_beyond_32_bits_are_kept():

@@ -85,7 +85,9 @@ class Manipulation:
             target = projection.target
             factor = self.scaled.get(target.pathway, 1.0)
             w = np.clip(factor * weights[projection.name], -bound, bound)
-            w[:, self._chosen(target, seed)] = 0
+            for part in network.layout.populations:  # one, or both streams of a layer
+                if target.start <= part.start and part.stop <= target.stop:
+                    w[:, part.start - target.start + self._chosen(part, seed)] = 0
             changed[projection.name] = w
         return changed
 
@@ -119,7 +121,8 @@ def manipulations(network):
         Manipulation(
             "memory interneurons blocked", "memory interneurons",
             parameters={
-                "learning.lam": 0.0, "learning.margin_gating": False, "learning.familiarity": 0.0,
+                "learning.lam": 0.0, "learning.lam_high": 0.0, "learning.margin_gating": False,
+                "learning.familiarity": 0.0,
             },
         ),
         Manipulation("no normaliser", "normaliser", parameters={"learning.epsilon": 10.0}),
