@@ -172,7 +172,7 @@ def test_compiled_networks_take_new_values_without_compiling(network, dataset, t
         "cell.g_apical": 2 * nS,
     }
     changed = type(network)(
-        [*network.layout.layers[:-1], network.n_concepts],
+        [*network.cells_per_layer[:-1], network.n_concepts],
         network.parameters.updated(changes),
         projection=network.projection,
         capacity=network.capacity,

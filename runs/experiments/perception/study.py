@@ -104,13 +104,13 @@ def needs_images(trained):
     ------
     InputError
     """
-    needs_concepts(trained)
     if trained.config["data"] in SEQUENCES:
         raise InputError(
             f"{trained.folder} holds a run on a sequence ({trained.config['data']}), this "
             "experiment needs images: give the folder of a run on images, for example of `bsd run "
             "demo`."
         )
+    needs_concepts(trained)
 
 
 def chosen_stimuli(dataset, n_per_concept):
