@@ -138,7 +138,7 @@ def plot_interpolation(images, image_shape, ax=None):
     own = images[images["kind"] == "between"]
     n = own["number"].max() + 1
     rows = [_stacks(pair, ["between"], n)[0] for _, pair in own.groupby("row")]
-    titles = [f"{k / (n - 1):.2g}" for k in range(n)]
+    titles = [f"{k / (n - 1):.3g}" for k in range(n)]
     return _panels(ax, rows, image_shape, [""] * len(rows), titles)
 
 

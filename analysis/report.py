@@ -299,6 +299,11 @@ def _lead(results):
                 f"What the backward network recalls from a concept alone correlates with the mean "
                 f"of its class at r = {np.nanmean(r):.2f} on average over {len(r)} concepts."
             )
+    if _is_number(metrics.get("reconstruction_mse")):
+        sentences.append(
+            f"Test stimuli come back from the code with a mean squared error of "
+            f"{metrics['reconstruction_mse']:.4f} (SSIM {metrics['reconstruction_ssim']:.2f})."
+        )
     return " ".join(sentences)
 
 
@@ -360,11 +365,11 @@ def _formatted(value, form):
 
 def _sections(results):
     makers = [_learning, _confusion, _recall, _alignment, _raster, _voltages, _rates]
-    own = [section for maker in makers if (section := maker(results)) is not None]
+    own = [Section(**part) for part in generation.run_sections(results.folder, results.metrics)]
+    own += [section for maker in makers if (section := maker(results)) is not None]
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
     parts = sequences.sections(results.folder, results.config.get("data"))
-    parts += generation.run_sections(results.folder, results.metrics)
     parts += perception_report.sections(results.folder)
     return own + [Section(**part) for part in parts]
 
@@ -499,7 +504,7 @@ def _alignment(results):
         ends = mean.groupby("layer").agg(["first", "last"])
         caption.append(
             "An angle of 90° between forward and transposed feedback weights means that they are "
-            "unrelated, 0° that they are symmetric."
+            "unrelated, 0° that they are symmetric; layer 0, the stimulus, has this one only."
         )
         table["angle of weights"] = ends["first"].map("{:.0f}°".format).str.cat(
             ends["last"].map("{:.0f}°".format), sep=" → "
@@ -545,9 +550,11 @@ def _raster(results):
         sizes = results.counts.groupby("population", observed=True)["n_cells"].first()
     of_trial = spikes[spikes["trial"] == trial]
     by_pathway = of_trial.groupby("pathway", observed=True).size()
+    coded = (results.metrics or {}).get("reconstruction_mse") is not None
+    top = "the code, and C, which repeats it one step later," if coded else "the concept"
     caption = (
         f"Every recorded spike of {_described(results, trial)}, from the stimulus at the bottom "
-        f"to the concept at the top; each type-1 population stands beside its type-2 partner of "
+        f"to {top} at the top; each type-1 population stands beside its type-2 partner of "
         f"the same layer. {by_pathway.get('forward', 0)} spikes are of the forward and "
         f"{by_pathway.get('backward', 0)} of the backward pathway. All bands are equally high, "
         f"whatever their number of cells."
