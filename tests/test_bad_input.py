@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError
 from bsd.runs.data import load, load_series, load_text
-from bsd.runs.data.files import CIFAR_FILES, IDX_FILES, SVHN_FILES
+from bsd.runs.data.files import CIFAR_FILES, CSV_FILES, IDX_FILES, SVHN_FILES
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.store import ResultsFolder
 from bsd.runs.experiments import experiment
@@ -34,8 +34,8 @@ from bsd.runs.trials import COLUMNS, SOURCES, check_table, trial_arrays
 #: Generated cases of each kind.
 N = {
     "parameters": 500, "experiments": 150, "tables": 300, "weights": 300, "checkpoints": 150,
-    "folders": 150, "idx": 150, "npz": 150, "colour": 150, "sweeps": 150, "assignments": 300,
-    "series": 300, "texts": 300,
+    "folders": 150, "idx": 150, "npz": 150, "tables of images": 100, "colour": 150, "sweeps": 150,
+    "assignments": 300, "series": 300, "texts": 300,
 }
 N_CASES = sum(N.values())
 
@@ -380,6 +380,31 @@ def test_npz_files(tmp_path, monkeypatch, nothing_executed, data):
     np.savez(file, **arrays)
     content = file.read_bytes()
     read_or_refused(file, content if data.draw(st.booleans()) else mutated(data, content))
+
+
+@settings(max_examples=N["tables of images"], **_ANY)
+@given(data=st.data())
+def test_tables_of_images(tmp_path, monkeypatch, nothing_executed, data):
+    """Bytes are changed, a value is of another kind, or a row is longer or shorter."""
+    monkeypatch.setenv("BSD_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir(exist_ok=True)
+    rows = [[k % 10, *(np.arange(784) * k % 256)] for k in range(12)]
+    for name in CSV_FILES["mnist"].values():
+        file = tmp_path / "mnist" / name
+        file.write_text("\n".join(",".join(map(str, row)) for row in rows))
+    if data.draw(st.booleans()):
+        read_or_refused(file, mutated(data, file.read_bytes()))
+        return
+    row = data.draw(st.integers(0, 11))
+    at = data.draw(st.integers(0, 784))
+    value = data.draw(st.sampled_from(["-1", "256", "0.5", "nan", "", "x", "1e3", "1,1", "'1'"]))
+    rows[row][at] = value
+    changed = "\n".join(",".join(map(str, row)) for row in rows).encode()
+    content = file.read_bytes()
+    file.write_bytes(changed)
+    was, _ = refused(load, "mnist")
+    file.write_bytes(content)
+    assert was
 
 
 @pytest.fixture

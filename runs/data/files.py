@@ -1,11 +1,13 @@
 """Image files in the data directory: found, downloaded, read and refused in plain words."""
 
 import gzip
+import math
 import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import platformdirs
 import scipy.io
 
@@ -17,6 +19,11 @@ IDX_FILES = {
     "y_train": "train-labels-idx1-ubyte.gz",
     "x_test": "t10k-images-idx3-ubyte.gz",
     "y_test": "t10k-labels-idx1-ubyte.gz",
+}
+#: Tables as they are passed round: a row per image, its label, then its pixels from 0 to 255.
+CSV_FILES = {
+    "mnist": {"train": "mnist_train.csv", "test": "mnist_test.csv"},
+    "fashion": {"train": "fashion-mnist_train.csv", "test": "fashion-mnist_test.csv"},
 }
 #: The binary version of CIFAR-10; its pickled version is not read.
 CIFAR_FILES = {
@@ -77,6 +84,14 @@ def _files_of(name):
     return list((SVHN_FILES if name == "svhn" else IDX_FILES).values())
 
 
+def _has(folder, files):
+    return all((folder / file).is_file() for file in files)
+
+
+def _tables_of(name):
+    return list(CSV_FILES.get(name, {}).values())
+
+
 def find(name):
     """File ``NAME.npz`` or folder ``NAME`` with the official files; None where neither is."""
     directory = data_directory()
@@ -84,7 +99,8 @@ def find(name):
     if archive.is_file():
         return archive
     folder = directory / name
-    if all((folder / file).is_file() for file in _files_of(name)):
+    tables = _tables_of(name)
+    if _has(folder, _files_of(name)) or tables and _has(folder, tables):
         return folder
     return None
 
@@ -92,10 +108,12 @@ def find(name):
 def how_to_get(name):
     """One sentence: which file to put where."""
     directory = data_directory()
+    tables = _tables_of(name)
+    either = f", or the tables {' and '.join(tables)} there" if tables else ""
     return (
         f"put {name}.npz (arrays {', '.join(KEYS)}) into {directory}, or the files "
-        f"{', '.join(_files_of(name))} into {directory / name}, or set BSD_DATA to the folder "
-        "that has them"
+        f"{', '.join(_files_of(name))} into {directory / name}{either}, or set BSD_DATA to the "
+        "folder that has them"
     )
 
 
@@ -140,6 +158,11 @@ def read(name):
         }, path
     if name == "svhn":
         parts = {part: _read_svhn(path / file) for part, file in SVHN_FILES.items()}
+        return {
+            f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
+        }, path
+    if not _has(path, IDX_FILES.values()):
+        parts = {part: _read_csv(path / file) for part, file in CSV_FILES[name].items()}
         return {
             f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
         }, path
@@ -221,6 +244,27 @@ def _read_cifar(path):
         height, width, colours = COLOUR_SHAPE
         planes = rows[:, 1:].reshape(-1, colours, height, width)
         return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), rows[:, 0]
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _read_csv(path):
+    """Images and labels of a table, with or without a line of column names."""
+    try:
+        with path.open(encoding="ascii") as stream:
+            first = pd.Series(stream.readline().strip().split(","))
+        named = pd.to_numeric(first, errors="coerce").isna().all()
+        table = pd.read_csv(path, header=0 if named else None, encoding="ascii")
+        if not (table.dtypes == np.int64).all():
+            raise ValueError("other things than whole numbers, or rows of different lengths")
+        values = table.to_numpy()
+        side = math.isqrt(values.shape[1] - 1)
+        if len(values) == 0 or side < 1 or side**2 != values.shape[1] - 1:
+            raise ValueError("a row must be a label and the pixels of a square image")
+        pixels = values[:, 1:]
+        if pixels.min() < 0 or pixels.max() > 255:
+            raise ValueError("pixels are not from 0 to 255")
+        return pixels.astype(np.uint8).reshape(-1, side, side), values[:, 0]
     except Exception as error:
         raise _damaged(path, error) from error
 

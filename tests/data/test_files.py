@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bsd.equations.errors import InputError
 from bsd.runs.data import available, data_directory, load
-from bsd.runs.data.files import IDX_FILES
+from bsd.runs.data.files import CSV_FILES, IDX_FILES
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -47,6 +47,17 @@ def write_idx(folder):
         (folder / file).write_bytes(gzip.compress(idx_bytes(ARRAYS[key])))
 
 
+def write_csv(folder, name, header):
+    folder.mkdir()
+    for part, file in CSV_FILES[name].items():
+        rows = np.c_[ARRAYS[f"y_{part}"], ARRAYS[f"x_{part}"].reshape(-1, 784)]
+        names = "label," + ",".join(f"{k}x{m}" for k in range(28) for m in range(28))
+        np.savetxt(
+            folder / file, rows, fmt="%d", delimiter=",", header=names if header else "",
+            comments="",
+        )
+
+
 def npz_bytes(**arrays):
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
@@ -65,6 +76,13 @@ def assert_is_loaded(name):
 def test_npz_is_read(folder, name):
     np.savez(folder / f"{name}.npz", **ARRAYS)
     assert_is_loaded(name)
+
+
+@pytest.mark.parametrize("name, header", [("mnist", True), ("fashion", False)])
+def test_tables_are_read(folder, name, header):
+    write_csv(folder / name, name, header)
+    assert_is_loaded(name)
+    assert available().set_index("name").loc[name, "here"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
