@@ -201,13 +201,6 @@ class BidirectionalNetwork:
         self.layout = Layout(
             sizes, replicas, high=self._high_stream(layers, parameters), **ranges
         )
-        for path in self.layout.projections:
-            empty = int((~self.connectivity(path).any(axis=0)).sum()) if ranges else 0
-            if empty:
-                raise InputError(
-                    f"{empty} cells of {path.target.name} would have no input: use more "
-                    "cells, or a larger encoding.deep_field or encoding.receptive_field."
-                )
         for name, n in self._synapse_numbers().items():
             if n >= 2**31:
                 raise InputError(

@@ -403,8 +403,6 @@ def test_concepts_are_population_codes(small_network):
         ([9, 12, 3], {"parameters": {"encoding.deep_field": 2}}, "receptive_field smaller"),
         ([9, 12, 3], {"parameters": {"encoding.receptive_field": 3, "encoding.deep_field": 2}},
          "smaller than the image, not 3"),
-        ([64, 4, 3], {"parameters": {"encoding.receptive_field": 2, "encoding.deep_field": 8}},
-         "cells of B0 would have no input"),
         ([9, 12, 3], {"parameters": {"encoding.contrast": 1.0, "encoding.context": 1}},
          "contrast = 1.0: context cells"),
         ([9, 12, 3], {"equations": {"RESETS": ""}}, "unknown equation string"),
