@@ -366,10 +366,8 @@ def _network(name, assignments, layers):
         return build_network(chosen, load_data(chosen, 0))
     data_set = available().set_index("name").loc[chosen.data]
     n_pixels = math.prod(map(int, data_set["shape"].split("x")))
-    sizes = [n_pixels, *chosen.hidden]
-    if not chosen.is_autoencoder:
-        sizes.append(int(data_set["classes"]))
-    return BidirectionalNetwork(sizes, chosen.parameters)
+    layers = chosen.layers(n_pixels, int(data_set["classes"]))
+    return BidirectionalNetwork(layers, chosen.parameters)
 
 
 @app.command()

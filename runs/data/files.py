@@ -149,24 +149,22 @@ def read(name):
     if path.suffix == ".npz":
         return _read_npz(path), path
     if name == "cifar10":
-        parts = {
+        batches = {
             part: [_read_cifar(path / file) for file in own] for part, own in CIFAR_FILES.items()
         }
-        return {
-            f"{key}_{part}": np.concatenate([pair[k] for pair in own])
-            for part, own in parts.items() for k, key in enumerate("xy")
-        }, path
-    if name == "svhn":
+        parts = {
+            part: [np.concatenate(arrays) for arrays in zip(*own, strict=True)]
+            for part, own in batches.items()
+        }
+    elif name == "svhn":
         parts = {part: _read_svhn(path / file) for part, file in SVHN_FILES.items()}
-        return {
-            f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
-        }, path
-    if not _has(path, IDX_FILES.values()):
+    elif not _has(path, IDX_FILES.values()):
         parts = {part: _read_csv(path / file) for part, file in CSV_FILES[name].items()}
-        return {
-            f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
-        }, path
-    return {key: _read_idx(path / file) for key, file in IDX_FILES.items()}, path
+    else:
+        return {key: _read_idx(path / file) for key, file in IDX_FILES.items()}, path
+    return {
+        f"{key}_{part}": own[k] for part, own in parts.items() for k, key in enumerate("xy")
+    }, path
 
 
 def _download(name):

@@ -66,6 +66,10 @@ class Experiment:
         if self.spikes not in ("few", "all"):
             raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
 
+    def layers(self, n_pixels, n_concepts):
+        """Layers of the network for such data; behind an autoencoder's code come no concepts."""
+        return [n_pixels, *self.hidden, *([] if self.is_autoencoder else [n_concepts])]
+
     def parameters_of(self, replicas):
         """Parameters of a network with so many replicas: one set, or a list of one for each.
 

@@ -83,9 +83,7 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
         Trials of a chunk: by default 1000, fewer for large cohorts or if all spikes are kept.
     """
     n_pixels = int(np.prod(dataset.image_shape))
-    layers = [n_pixels, *experiment.hidden]
-    if not experiment.is_autoencoder:
-        layers.append(dataset.n_concepts)
+    layers = experiment.layers(n_pixels, dataset.n_concepts)
     if capacity is None:
         encoding = experiment.parameters.encoding
         n_context = experiment.hidden[0] * encoding.context
