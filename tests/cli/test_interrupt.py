@@ -10,11 +10,14 @@ import signal
 import subprocess
 import time
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from ..engine import cuda_on_cpu
 
 DEMO = ("demo", "--epochs", "2", "--layers", "64,64")
 SEEDS = ("--seed", "0,1")
@@ -78,7 +81,7 @@ def start(command, finished):
     """Function that starts ``bsd run`` with arguments; whatever is left of it is killed."""
     runs = []
 
-    def begin(*arguments, **environment):
+    def begin(*arguments, command=command, **environment):
         runs.append(Started(command, *arguments, **environment))
         return runs[-1]
 
@@ -225,7 +228,7 @@ def assert_nothing_goes_on(run, folder):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
-def killed_and_resumed(start, finished, out, kills, longest_s, **environment):
+def killed_and_resumed(start, finished, out, kills, longest_s, arguments=DEMO, **options):
     """Kill a run again and again, each time resumed; a finished one is compared and begun anew.
 
     Parameters
@@ -233,14 +236,16 @@ def killed_and_resumed(start, finished, out, kills, longest_s, **environment):
     kills : list of (str, float)
         What to kill and when, as a share of `longest_s`. "build" is Python, that long after it
         began to generate code.
+    **options
+        Of `start`: variables of the environment, the command.
     """
     folder, n, done = out / "0", 0, 0
     for what, share in kills:
         while True:
             resume = ["--resume"] if (folder / "config.yaml").exists() else []
-            run = start(*DEMO, "--out", folder, *resume, **environment)
+            run = start(*arguments, "--out", folder, *resume, **options)
             if what == "build":  # what a killed build leaves stays for a day
-                run.wait_for(Path(environment["BSD_CACHE"]), "compiled/building-*", n + 1)
+                run.wait_for(Path(options["BSD_CACHE"]), "compiled/building-*", n + 1)
             killed = kill(run, "python" if what == "build" else what, share * longest_s)
             code, said = run.end()
             assert "Traceback" not in said
@@ -256,7 +261,7 @@ def killed_and_resumed(start, finished, out, kills, longest_s, **environment):
             assert code == 1 and "killed by SIGKILL" in said.replace("\n", " "), said
         assert_nothing_goes_on(run, folder)
     resume = ["--resume"] if (folder / "config.yaml").exists() else []
-    run = start(*DEMO, "--out", folder, *resume, **environment)
+    run = start(*arguments, "--out", folder, *resume, **options)
     code, said = run.end()
     assert code == 0, said
     assert_same_run(folder, finished)
@@ -269,6 +274,28 @@ def test_killed_run_goes_on_to_the_same_bits(start, finished, tmp_path):
     shares = np.random.default_rng(0).uniform(0.2, 0.6, 3)
     kills = list(zip(("simulation", "python", "both"), shares, strict=True))
     killed_and_resumed(start, finished[0], tmp_path, kills, longest_s=8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not PROC, reason="needs /proc")
+@pytest.mark.skipif(find_spec("brian2cuda") is None, reason="needs brian2cuda: make setup-cuda")
+def test_killed_run_on_cuda_goes_on_to_the_same_bits(start, tmp_path):
+    """The program for a GPU, on the CPU, where its sums have one order: no tolerance is needed."""
+    arguments = ("demo", "--epochs", "2", "--layers", "32,32", "--device", "cuda")
+    run = start(*arguments, "--out", tmp_path / "finished", command=cuda_on_cpu.command)
+    began = time.monotonic()
+    run.wait_for(tmp_path / "finished", "checkpoint-*.npz")
+    compiled_s = time.monotonic() - began
+    code, said = run.end()
+    assert code == 0, said
+    longest_s = time.monotonic() - began - compiled_s
+    shares = np.random.default_rng(2).uniform(0.2, 1, 3)
+    kills = list(zip(("simulation", "python", "both"), shares, strict=True))
+    killed_and_resumed(
+        start, tmp_path / "finished", tmp_path, kills, longest_s, arguments,
+        command=cuda_on_cpu.command,
+    )
 
 
 @pytest.mark.slow

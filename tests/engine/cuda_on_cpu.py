@@ -2,7 +2,10 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
+
+from bsd.runs.engine import cuda
 
 #: Headers of CUDA that brian2cuda's code includes.
 HEADERS = (
@@ -43,3 +46,25 @@ def build(folder):
         assert process.returncode == 0, said[:3000]
     subprocess.run(["g++", *(f"{f.stem}.o" for f in folder.glob("*.cu")), "-o", "main"],
                    cwd=folder, check=True)
+
+
+#: Attributes of `bsd.runs.engine.cuda` with which the CPU is the GPU of the device "cuda".
+INSTEAD = (
+    (cuda, "gpu", lambda: "99.9"),
+    (cuda, "curand_home", lambda: None),
+    (cuda, "nvcc_version", lambda: (13, 0)),
+    (cuda, "make", lambda folder, progress: build(folder)),
+)
+
+
+def command(*arguments):
+    """Command line of ``bsd`` in a process of its own that has the CPU as its GPU."""
+    return [sys.executable, __file__, *map(str, arguments)]
+
+
+if __name__ == "__main__":
+    from bsd.runs.cli import main
+
+    for owner, name, value in INSTEAD:
+        setattr(owner, name, value)
+    main()

@@ -65,10 +65,8 @@ def on_cpu(monkeypatch):
         if word == "launches":
             launched[:] = [int(value)]
 
-    monkeypatch.setattr(cuda, "gpu", lambda: "99.9")
-    monkeypatch.setattr(cuda, "curand_home", lambda: None)
-    monkeypatch.setattr(cuda, "nvcc_version", lambda: (13, 0))
-    monkeypatch.setattr(cuda, "make", lambda folder, progress: cuda_on_cpu.build(folder))
+    for owner, name, value in cuda_on_cpu.INSTEAD:
+        monkeypatch.setattr(owner, name, value)
     monkeypatch.setattr(cuda.CudaSimulator, "_hear", hear)
     return launched
 
