@@ -352,7 +352,8 @@ class LearningParameters(_Checked):
         1.0, 1, "g_x", "the same for the synapses of context cells", bounds=(0, 1e3)
     )
     init_gain_readout: float = parameter(
-        1.0, 1, "g_0", "the same for the synapses of output and recalled stimulus", bounds=(0, 1e3)
+        1.0, 1, "g_0", "the same for the synapses of output (not of a code) and recalled "
+        "stimulus", bounds=(0, 1e3)
     )
     decay: float = parameter(
         0.7, 1, "-", "factor on all learning rates after each epoch (used by experiments, in the "

@@ -478,6 +478,11 @@ def robustness(
     out = out or Path("results") / f"bench-robustness-{data}"
     path = out / "robustness.csv"
     chosen = _of_concepts(data, layers, epochs, train, set_)
+    if chosen.parameters.encoding.contrast:
+        raise InputError(
+            "encoding.contrast: the baseline in PyTorch cannot disturb pixels before they become "
+            "ON and OFF intensities: use --set encoding.contrast=0."
+        )
     frame = _measured(measure_robustness, chosen, seeds, path, train)
     found = summarise_robustness(frame)
     (out / "robustness.json").write_text(json.dumps(found, indent=1))

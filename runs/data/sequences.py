@@ -61,10 +61,6 @@ class CodedStimuli:
     def __getitem__(self, rows):
         return self.patterns[self.which[rows]]
 
-    def mean(self):
-        """Mean intensity over all stimuli and cells."""
-        return self.patterns.mean(axis=(1, 2))[self.which].mean()
-
 
 @dataclasses.dataclass(frozen=True)
 class SequenceData:

@@ -42,6 +42,7 @@ from bsd.runs.trials import (
     recall_trials,
     sequence_trials,
     shown_images,
+    stimulus_intensities,
     test_trials,
     training_trials,
 )
@@ -207,7 +208,8 @@ def _announce(network, dataset, n_trials, path):
     """How large all spikes will be; refused if they do not fit on the disk."""
     layout, timing = network.layout, network.parameters.timing
     cells_per_concept = network.parameters.encoding.cells_per_concept
-    active = dataset.x_train.mean() * network.n_stimulus + cells_per_concept
+    some = stimulus_intensities(dataset.x_train[:1000], network)
+    active = sum(values.sum(axis=1).mean() for values in some.values()) + cells_per_concept
     active += TYPICAL_RATE * network.n_context  # they repeat the rates of cells
     per_step = layout.replicas * active + TYPICAL_RATE * layout.n_cells
     n_spikes = n_trials * float(timing.duration * timing.f_max) * per_step

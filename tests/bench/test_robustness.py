@@ -97,3 +97,9 @@ def test_disturbances_cost_accuracy(torch_python):
         assert right["streaming", kind, 0.0] > 0.85
         for method in ("streaming", "bp"):
             assert right[method, kind, levels[-1]] < right[method, kind, 0.0] - 0.05
+
+
+def test_on_and_off_afferents_are_refused(bsd):
+    """In PyTorch the noise would fall on their intensities, not on the pixels."""
+    code, _, err = bsd("bench", "robustness", "--data", "mnist5k", "--set", "encoding.contrast=2")
+    assert code == 2 and "--set encoding.contrast=0" in err

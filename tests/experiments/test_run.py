@@ -266,6 +266,24 @@ def test_all_spikes_of_a_text_are_foreseen(tmp_path):
     assert float(note.split("about ")[1].split(",")[0]) == pytest.approx(expected, rel=0.06)
 
 
+def test_all_spikes_of_on_and_off_afferents_are_foreseen(tmp_path, dataset):
+    """Twice the gain means twice the spikes that contrasts add, as long as none is cut off."""
+    expected = []
+    for gain in (0.0, 0.5, 1.0):
+        chosen = experiment("demo").changed(
+            hidden=(4,), assignments={"encoding.contrast": gain, "encoding.surround": 1.0}
+        )
+        network = run_module.build_network(chosen, dataset)
+        note = run_module._announce(network, dataset, 10**6, tmp_path)
+        cells = run_module.TYPICAL_RATE * network.layout.n_cells
+        timing = network.parameters.timing
+        n_spikes = float(note.split("about ")[1].split(",")[0])
+        expected.append(n_spikes / (10**6 * float(timing.duration * timing.f_max)) - cells)
+    none, half, full = expected
+    assert half - none > 0.1
+    assert full - none == pytest.approx(2 * (half - none), rel=0.3)
+
+
 def test_context_cells_count_in_the_size_of_a_chunk(dataset):
     capacity = {}
     for context in (0, 2):
