@@ -235,8 +235,8 @@ class EncodingParameters(_Checked):
         2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
     )
     cutoff: float = parameter(
-        0.0, 1, "f_c", "spatial frequency (cycles per pixel) at which the stimulus is divided into "
-        "a stream of low and one of high frequencies (0: undivided)",
+        0.0, 1, "f_c", "spatial frequency (cycles per pixel) above which the stimulus has a stream "
+        "of its own (0: one stream)",
         "paper, sec. 4 (frequency-aware ReCo)", bounds=(0, 0.5),
     )
     autoencoder: bool = parameter(

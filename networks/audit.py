@@ -374,10 +374,9 @@ class _Auditor:
 
     def _separate_weights(self):
         faults = []
-        for replica, layer in self._layers():
-            w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
+        for name, w, theta in self._mirrored():
             if np.shares_memory(w, theta):
-                faults.append(f"W{layer} and Theta{layer} are the same memory")
+                faults.append(f"{name} are the same memory")
         faults += [
             f"{projection.name} holds synapses of other populations"
             for projection in self.layout.projections
@@ -438,11 +437,7 @@ class _Auditor:
     def _angles(self):
         when = "trained" if self.trained else "initial"
         faults, texts = [], []
-        for replica, layer in self._layers():
-            name = f"W{layer} and Theta{layer}"
-            if self.layout.replicas > 1:
-                name += f" of replica {replica}"
-            w, theta = (self._matrix(f"{side}{layer}", replica) for side in ("W", "Theta"))
+        for name, w, theta in self._mirrored():
             angle = _angle(w, theta)
             texts.append(f"{name} {angle:.1f} deg")
             if min(angle, 180 - angle) < SMALLEST_ANGLE:
@@ -451,15 +446,17 @@ class _Auditor:
             "C1", f"angle, {when} weights", faults, f"{', '.join(texts)} (0: transposed copy)"
         )
 
-    def _layers(self):
-        """Replica and layer (and stream) of each pair of mirrored projections."""
-        return [
-            (p.source.replica, p.name.removeprefix("W"))
-            for p in self.layout.projections if p.target.pathway == "forward"
-        ]
+    def _mirrored(self):
+        """Name, forward and backward weights of each pair of mirrored projections."""
+        for projection in self.layout.projections:
+            if projection.target.pathway == "forward":
+                backward, rows, columns = self.layout.mirror(projection)
+                name = f"{projection.name} and {backward.name}"
+                if self.layout.replicas > 1:
+                    name += f" of replica {projection.source.replica}"
+                yield name, self._matrix(projection), self._matrix(backward)[rows, columns]
 
-    def _matrix(self, name, replica):
-        projection = self.layout.projection(name, replica)
+    def _matrix(self, projection):
         w = getattr(self.objects, projection.synapses).variables["w"].get_value()
         return projection.matrix(w)
 

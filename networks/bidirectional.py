@@ -29,7 +29,6 @@ from bsd.equations import DISCRETE, InputError, equation_set
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
-from bsd.networks.frequencies import unite
 from bsd.networks.layout import Layout
 from bsd.networks.receptive_fields import ReceptiveFields, image_shape
 from bsd.networks.schedule import SCHEDULE
@@ -232,7 +231,7 @@ class BidirectionalNetwork:
         if shape is None or shape[2] > 1 or self.n_context or layers[1] < 2:
             raise InputError(
                 f"encoding.cutoff = {cutoff}: needs a square grey stimulus without context cells, "
-                "and two cells in the first hidden layer (0: undivided)."
+                "and two cells in the first hidden layer (0: one stream)."
             )
         for name in ("receptive_field", "contrast"):
             if getattr(parameters.encoding, name):
@@ -929,10 +928,8 @@ class BidirectionalNetwork:
         -------
         ndarray, shape (n, n_stimulus)
         """
-        low = values[:, self.layout.population("B0", replica).cells]
-        if self.layout.high is None:
-            return low[:, self.intensity_cells]
-        return unite(low, values[:, self.layout.population("B0_high", replica).cells])
+        bottom = values[:, self.layout.population("B0", replica).cells]
+        return bottom[:, self.intensity_cells]
 
     def _parameters_of(self, population):
         return self.replica_parameters[population.replica]

@@ -65,7 +65,7 @@ class Projection:
     Attributes
     ----------
     name : str
-        ``W{i}`` (layer i to i+1) or ``Theta{i}`` (layer i+1 to i), ``W0_high`` and ``Theta0_high``.
+        ``W{i}`` (layer i to i+1), ``W0_high``, or ``Theta{i}`` (layer i+1 to i).
     kind : {'sensory', 'feedforward', 'instructive', 'feedback'}
     source, target : Population
         Where the two streams meet, all cells of both in the layer, under the first one's name.
@@ -154,8 +154,8 @@ class Layout:
         matrix (n_pre, n_post) of bool, or None where all reach all.
     high : tuple of (int, int), optional
         Afferents of a second stream, of high frequencies, and how many cells of the first hidden
-        layer belong to it. The streams are apart between stimulus and first hidden layer, both
-        ways, and meet in the layer above.
+        layer belong to it. The streams are apart from the stimulus to the first hidden layer. They
+        meet in the layer above, and both together recall both stimuli.
     """
 
     def __init__(self, layers, replicas=1, connected=lambda name: None, high=None):
@@ -230,10 +230,9 @@ class Layout:
         From above both streams are reached.
         """
         name, top = population.name.removesuffix(HIGH), self.depth + 1
-        if population.layer == 0 and name == "S" or population.layer == 1 and name == "B1":
-            below = "F1" if name == "S" else "B0"
-            name = below + (HIGH if population.is_high else "")
-            return self.population(name, population.replica)
+        if name == "S":
+            high = HIGH if population.is_high else ""
+            return self.population("F1" + high, population.replica)
         if name == "C":
             target = f"B{self.depth}"
         elif name[0] == "F":
@@ -252,10 +251,10 @@ class Layout:
             for source in sources:
                 target = self.target(source)
                 forward = target is not None and target.pathway == "forward"
-                if target is None or source.name == "F1" + HIGH:
+                if target is None or source.name in ("F1" + HIGH, "B1" + HIGH):
                     continue
-                if source.name == "F1":
-                    source = self.both_streams("F1", source.replica)
+                if source.name in ("F1", "B1"):
+                    source = self.both_streams(source.name, source.replica)
                 kind = {"S": "sensory", "S" + HIGH: "sensory", "C": "instructive"}.get(
                     source.name
                 ) or ("feedforward" if source.pathway == "forward" else "feedback")
@@ -275,6 +274,24 @@ class Layout:
             if projection.name == name and projection.source.replica == replica:
                 return projection
         raise KeyError(name)
+
+    def mirror(self, projection):
+        """Where the backward network joins the partners of a forward projection's cells.
+
+        Returns
+        -------
+        backward : Projection
+        rows, columns : slice
+            Of the matrix of its weights.
+        """
+        backward = self.projection(f"Theta{projection.source.layer}", projection.source.replica)
+        first_row = self.partner(projection.target).start - backward.source.start
+        first_column = self.partner(projection.source).start - backward.target.start
+        return (
+            backward,
+            slice(first_row, first_row + projection.target.size),
+            slice(first_column, first_column + projection.source.size),
+        )
 
     def per_cell(self, values, dtype=float):
         """An array over all pyramidal cells from one value per population.

@@ -22,7 +22,7 @@ __all__ = ["LARGEST_RATIO", "OWN", "measure_generation", "summarise_generation"]
 #: The streaming rule: method and what differs in its parameters.
 OWN = {
     "streaming": {"encoding.cutoff": 0.0},
-    "streaming, divided": {"encoding.cutoff": 0.1},  # low and high frequencies
+    "streaming, two streams": {"encoding.cutoff": 0.1},  # high frequencies beside the image
 }
 
 #: Training images that the classifier learns from, at most.

@@ -478,8 +478,11 @@ def _raster(spikes, population, trials, timing, size):
 
 def _weight_alignment(network, weights, trial, epoch, replica):
     """Angles of W and Theta, where both have synapses."""
-    fields = network.connectivity(network.layout.projection("W0", replica))
-    weights = {**weights, "Theta0": weights["Theta0"] * fields.T}
+    layout = network.layout
+    projection = layout.projection("W0", replica)
+    _, rows, columns = layout.mirror(projection)  # of two streams, the first
+    theta = weights["Theta0"][rows, columns] * network.connectivity(projection).T
+    weights = {**weights, "Theta0": theta}
     return pd.DataFrame(
         {
             "trial": trial,
@@ -488,7 +491,7 @@ def _weight_alignment(network, weights, trial, epoch, replica):
             "layer": layer,
             "angle_deg": weight_angle(weights[f"W{layer}"], weights[f"Theta{layer}"]),
         }
-        for layer in range(network.layout.depth + 1)
+        for layer in range(layout.depth + 1)
         if np.any(weights[f"W{layer}"]) and np.any(weights[f"Theta{layer}"])
     )
 

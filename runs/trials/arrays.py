@@ -3,7 +3,7 @@
 import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
-from bsd.networks.frequencies import divide
+from bsd.networks.frequencies import high_frequencies
 from bsd.runs.data import add_noise, blend, blur, contrast, jitter, occlude
 
 __all__ = ["concept_encodings", "shown_images", "stimulus_intensities", "trial_arrays"]
@@ -97,13 +97,16 @@ def stimulus_intensities(images, network):
     Returns
     -------
     dict of str to ndarray, shape (n, cells)
-        By population: of the only one, or of the streams of low and of high frequencies. The
+        By population: of the only one, or of both streams (``encoding.cutoff``). The
         afferents of a pixel follow one another: its colours, with ``encoding.contrast`` their ON
         and then their OFF cells.
     """
     encoding = network.parameters.encoding
     if network.layout.high is not None:
-        return dict(zip(("S", "S_high"), divide(images, encoding.cutoff), strict=True))
+        return {
+            "S": images.reshape(len(images), network.n_stimulus),
+            "S_high": high_frequencies(images, encoding.cutoff),
+        }
     if network.n_contrast:
         pixels = images if images.ndim == 4 else images[..., None]
         on, off = np.moveaxis(contrast(pixels, encoding.contrast, encoding.surround), 1, 0)

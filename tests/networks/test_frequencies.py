@@ -1,32 +1,42 @@
-"""Division of the stimulus into low and high frequencies."""
+"""A stream of high frequencies beside the stimulus."""
 
 import numpy as np
 import pytest
 
 from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.networks.frequencies import divide, unite
+from bsd.networks.frequencies import GAIN, high_frequencies
 
 
 def test_gratings_pass_as_the_transfer_function_says():
-    """A grating of f cycles per pixel around 0.5 keeps exp(-f^2 / (2 f_c^2)), to 1e-12."""
+    """A grating of f cycles per pixel around 0.5 loses exp(-f^2 / (2 f_c^2)), to 1e-12."""
     cutoff, f = 0.1, 3 / 16
-    x = np.arange(16)
-    grating = np.tile(0.5 + 0.4 * np.cos(2 * np.pi * f * x), (1, 16, 1))
-    low, high = divide(grating, cutoff)
-    kept = np.exp(-(f**2) / (2 * cutoff**2))
-    expected = 0.5 + 0.4 * kept * np.cos(2 * np.pi * f * x)
-    np.testing.assert_allclose(low.reshape(16, 16), np.tile(expected, (16, 1)), atol=1e-12)
-    on, off = high.reshape(2, 16, 16)
-    np.testing.assert_allclose(on - off, grating[0] - expected, atol=1e-12)
+    wave = np.cos(2 * np.pi * f * np.arange(16))
+    on, off = high_frequencies(np.tile(0.5 + 0.4 * wave, (1, 16, 1)), cutoff).reshape(2, 16, 16)
+    expected = GAIN * 0.4 * (1 - np.exp(-(f**2) / (2 * cutoff**2))) * wave
+    assert np.abs(expected).max() < 1
+    np.testing.assert_allclose(on - off, np.tile(expected, (16, 1)), atol=1e-12)
     assert not np.any(on * off), "ON and OFF exclude each other"
 
 
-def test_parts_are_intensities_and_unite_to_the_image():
-    images = np.random.default_rng(0).random((5, 8, 8))
-    low, high = divide(images, 0.15)
-    assert low.min() >= 0 and high.min() >= 0 and low.max() <= 1 and high.max() <= 1
-    np.testing.assert_allclose(unite(low, high), images.reshape(5, -1), atol=1e-12)
+def test_high_frequencies_are_intensities():
+    images = np.random.default_rng(0).integers(0, 2, (5, 8, 8))
+    high = high_frequencies(images, 0.05)
+    assert high.min() == 0 and high.max() == 1
+
+
+@pytest.mark.parametrize("name, source, target", [
+    ("W0", ["B1"], ["B0"]), ("W0_high", ["B1_high"], ["B0_high"]),
+    ("W1", ["B2"], ["B1", "B1_high"]), ("W2", ["C"], ["B2"]),
+])
+def test_mirror_joins_the_partners(small_network, name, source, target):
+    """Of the second of two replicas."""
+    layout = small_network(assignments={"encoding.cutoff": 0.2}, replicas=2).layout
+    backward, rows, columns = layout.mirror(layout.projection(name, 1))
+    for end, where, names in ((backward.source, rows, source), (backward.target, columns, target)):
+        cells = [np.arange(p.start, p.stop) for p in (layout.population(n, 1) for n in names)]
+        joined = np.arange(end.start, end.stop)[where]
+        np.testing.assert_array_equal(joined, np.concatenate(cells))
 
 
 def test_number_of_objects_does_not_depend_on_the_streams(small_network):
@@ -53,7 +63,7 @@ def test_repulsion_is_that_of_the_stream(small_network):
 
 @pytest.mark.parametrize("layers, context", [([8, 4, 3], 0), ([9, 1, 3], 0),
                                              ([9, 4, 3], 1)])
-def test_what_cannot_be_divided(layers, context):
+def test_what_has_no_second_stream(layers, context):
     parameters = DISCRETE.updated({"encoding.cutoff": 0.1, "encoding.context": context})
     with pytest.raises(InputError, match="encoding.cutoff"):
         BidirectionalNetwork(layers, parameters)
