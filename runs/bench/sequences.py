@@ -19,7 +19,7 @@ from bsd.runs.trials import join_tables, sequence_trials, test_trials
 __all__ = ["GRID", "LOSSES", "measure_sequence", "summarise_sequence"]
 
 #: Learning rates and losses from which the validation part chooses.
-GRID = (1e-3, 3e-3, 1e-2)
+GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 LOSSES = {"series": ("value", "code"), "text": ("symbol",)}
 
 #: Methods that learn.
