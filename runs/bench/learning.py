@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ def comparison(experiment, n_train):
         "epochs": experiment.epochs,
         "shift": experiment.shift,
         "train": n_train,
+        "grid": list(GRID),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
         **(own if experiment.is_sequence else {}),
     }
@@ -117,8 +118,9 @@ def measure_learning(
     Returns
     -------
     DataFrame
-        Columns method, seed, epoch, trials (training trials by then), accuracy, accuracy_train
-        and learning_rate (baselines).
+        Columns method, seed, epoch, trials (training trials by then), accuracy (by the output's
+        spikes), accuracy_voltage (by its drive, which backpropagation trains), accuracy_train and
+        learning_rate (baselines).
     """
     return train_all(
         experiment, seeds, (OWN, _curve_of_streaming), (BASELINES, _curve_of_baseline),
@@ -245,7 +247,7 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         running = [pool.submit(job) for job in list(jobs(done, keep, report))]
         try:
-            for job in running:
+            for job in as_completed(running):
                 job.result()
         except BaseException:
             stopped.set()
@@ -278,17 +280,18 @@ def _train_streaming(method, experiment, dataset, seed, report):
         if not experiment.is_autoencoder:
             tables.append(test_trials(dataset, table["epoch"].iloc[0]))
     table = join_tables(tables)
-    parts, done = [], 0
+    parts, done, decided = [], 0, ["correct", "correct_voltage"]
     for recording in simulation.chunks(table):
-        parts.append(recording.trials[["epoch", "phase", "correct"]])
+        parts.append(recording.trials[["epoch", "phase", *decided]])
         done += len(recording.trials)
         report(f"{method}, seed {seed}", "run", done, len(table), "")
-    right = pd.concat(parts).assign(correct=lambda f: f["correct"].astype(float))
-    return simulation, right.groupby(["epoch", "phase"])["correct"].mean().unstack()
+    right = pd.concat(parts).astype(dict.fromkeys(decided, float))
+    return simulation, right.groupby(["epoch", "phase"])[decided].mean().unstack()
 
 
 def _curve_of_streaming(method, seed, dataset, simulation, right):
-    return _curve(method, seed, dataset, right["test"], right["train"])
+    spikes, voltages = right["correct"], right["correct_voltage"]
+    return _curve(method, seed, dataset, spikes["test"], voltages["test"], spikes["train"])
 
 
 def _train_baseline(python, request, dataset, seeds, rate, search_seed, report):
@@ -317,10 +320,11 @@ def _train_baseline(python, request, dataset, seeds, rate, search_seed, report):
 
 
 def _curve_of_baseline(method, seed, dataset, result, rate):
-    return _curve(method, seed, dataset, result["test_accuracy"], result["train_accuracy"], rate)
+    curves = (result[n] for n in ("test_accuracy", "test_accuracy_drive", "train_accuracy"))
+    return _curve(method, seed, dataset, *curves, rate)
 
 
-def _curve(method, seed, dataset, test, train, learning_rate=None):
+def _curve(method, seed, dataset, test, test_voltage, train, learning_rate=None):
     epoch = np.arange(1, len(test) + 1)
     return pd.DataFrame(
         {
@@ -329,6 +333,7 @@ def _curve(method, seed, dataset, test, train, learning_rate=None):
             "epoch": epoch,
             "trials": epoch * len(dataset.x_train),
             "accuracy": np.asarray(test, float),
+            "accuracy_voltage": np.asarray(test_voltage, float),
             "accuracy_train": np.asarray(train, float),
             "learning_rate": np.nan if learning_rate is None else learning_rate,
         }
@@ -346,10 +351,11 @@ def summarise_learning(curves):
     Returns
     -------
     dict
-        ``accuracy``, ``accuracy_sd``, ``accuracy_train``, ``trials_to_95`` (training trials until
-        the first epoch with so many test decisions right, None where a seed never had) and
-        ``learning_rate``, each by method; ``gap_to_bp_points``, backpropagation minus ours;
-        ``streaming_minus_batch_points``, ours minus batch-128 BSD; both None without PyTorch.
+        ``accuracy``, ``accuracy_sd``, ``accuracy_voltage``, ``accuracy_train``, ``trials_to_95``
+        (training trials until the first epoch with so many test decisions right, None where a seed
+        never had) and ``learning_rate``, each by method; ``gap_to_bp_points``, backpropagation
+        minus ours; ``streaming_minus_batch_points``, ours minus batch-128 BSD; both None without
+        PyTorch.
     """
     last = curves[curves["epoch"] == curves["epoch"].max()].groupby("method", sort=False)
     accuracy = last["accuracy"].mean()
@@ -360,6 +366,7 @@ def summarise_learning(curves):
     return {
         "accuracy": _plain(accuracy),
         "accuracy_sd": _plain(last["accuracy"].std()),
+        "accuracy_voltage": _plain(last["accuracy_voltage"].mean()),
         "accuracy_train": _plain(last["accuracy_train"].mean()),
         "trials_to_95": _plain(reached.mean(axis=1, skipna=False)),
         "learning_rate": _plain(last["learning_rate"].mean()),

@@ -85,11 +85,31 @@ def network_constants(network):
     -------
     dict
         Potentials in units of the unit synapse, rates in units of f_max.
+
+    Raises
+    ------
+    InputError
+        If the network has what the baselines lack.
     """
     cell, learning, encoding = (
         getattr(network.parameters, name) for name in ("cell", "learning", "encoding")
     )
     timing = network.parameters.timing
+    for key, same in (
+        ("cell.tau_basal", cell.tau_basal < timing.dt / 10),
+        ("cell.tau_apical", cell.tau_apical < timing.dt / 10),
+        ("cell.tau_synapse", cell.tau_synapse < timing.dt / 10),
+        ("cell.refractory", cell.refractory == 0 * timing.dt),
+        ("cell.g_apical", cell.g_apical == 0 * cell.g_leak),
+        ("cell.V_reset", cell.V_reset == cell.E_leak),
+        ("encoding.kind", encoding.kind == "regular"),
+        ("timing.f_max", encoding.autoencoder or abs(timing.f_max * timing.dt - 1) < 1e-9),
+    ):
+        if not same:
+            raise InputError(
+                f"{key}: the baselines in PyTorch have the discrete set's cells and spike trains "
+                "only: leave it as it is there (`bsd show mnist`), or take another --data."
+            )
     conductance = cell.g_leak + cell.g_basal
     leak = float(np.exp(-float(timing.dt * conductance / (cell.tau_soma * cell.g_leak))))
     unit = (1 - leak) * cell.g_basal / conductance * cell.R_basal * cell.I_unit

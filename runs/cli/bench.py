@@ -243,9 +243,12 @@ def _on_images(data, layers, epochs, train, set_):
     )
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
-    for name in ("cutoff", "context"):
-        if getattr(chosen.parameters.encoding, name):
-            raise InputError(f"encoding.{name}: the baselines in PyTorch do not have it.")
+    for name, value in (("cutoff", 0), ("context", 0), ("concept_code", "blocks")):
+        if getattr(chosen.parameters.encoding, name) != value:
+            raise InputError(
+                f"encoding.{name}: the baselines in PyTorch do not have it: use --set "
+                f"encoding.{name}={value}."
+            )
     if train is not None and train < 1:
         raise InputError(f"--train {train}: give a positive whole number.")
     return chosen
@@ -280,10 +283,13 @@ def _measured(measure, chosen, seeds, path, n_train=None):
 
     more = {} if n_train is None else {"n_train": n_train}
     with RunProgress(console) as progress:
-        return measure(
+        rows = measure(
             chosen, numbers, torch_python=python, finished=finished, save=save,
             progress=progress.update, **more,
         )
+    asked = rows["seed"].isin(numbers)
+    without_seed = ~rows["method"].isin(rows.loc[asked, "method"])
+    return rows[asked | without_seed].reset_index(drop=True)
 
 
 @bench.command()
@@ -340,10 +346,11 @@ def generation(
     out = out or Path("results") / f"bench-generation-{data}"
     path = out / "finished.csv"
     chosen = _on_images(data, layers, epochs, train, set_)
-    if chosen.parameters.encoding.contrast or chosen.data in ("cifar10", "svhn"):
+    encoding = chosen.parameters.encoding
+    if encoding.contrast or encoding.receptive_field or chosen.data in ("cifar10", "svhn"):
         raise InputError(
-            f"--data {data}: give grey images without encoding.contrast, the baseline in PyTorch "
-            "knows no others."
+            f"--data {data}: give grey images without encoding.contrast and "
+            "encoding.receptive_field: baseline and second stream have neither."
         )
     rows = _measured(measure_generation, chosen, seeds, path, train)
     found = summarise_generation(rows)
@@ -403,6 +410,11 @@ def sequence(
     )
     if not chosen.is_sequence:
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
+    if "evaluate" in chosen.options:
+        raise InputError(
+            "data.evaluate: on the validation part backpropagation chooses, the test part is "
+            "compared: leave it out."
+        )
     out = out or Path("results") / f"bench-sequence-{name}"
     frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv")
     found = summarise_sequence(frame)
@@ -438,7 +450,9 @@ def _save_learning(curves, found, out):
 def _print_learning(chosen, found):
     table = Table(title=f"{chosen.data}, hidden {'-'.join(map(str, chosen.hidden))}")
     table.add_column("method", no_wrap=True)
-    for heading in ("test %", "SD", "training %", "trials to 95 %", "learning rate"):
+    for heading in (
+        "test %", "SD", "by drive %", "training %", "trials to 95 %", "learning rate"
+    ):
         table.add_column(heading, justify="right")
 
     def shown(value, form="{}", factor=1):
@@ -449,6 +463,7 @@ def _print_learning(chosen, found):
             method,
             f"{100 * accuracy:.2f}",
             shown(found["accuracy_sd"][method], "{:.2f}", 100),
+            shown(found["accuracy_voltage"][method], "{:.2f}", 100),
             shown(found["accuracy_train"][method], "{:.2f}", 100),
             shown(found["trials_to_95"][method], "{:,.0f}"),
             shown(found["learning_rate"][method]),

@@ -121,7 +121,7 @@ class Experiment:
         for name in options:
             if name not in known:
                 has = f"has {', '.join(f'data.{k}' for k in known)}" if known else (
-                    "has no options"
+                    "has no options: leave it out"
                 )
                 raise InputError(f"unknown option data.{name}: the data of {self.name} {has}.")
         return options

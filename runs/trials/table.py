@@ -331,12 +331,19 @@ def test_trials(dataset, epoch=0, *, record=0, carry=False, source="stimulus"):
 
     Parameters
     ----------
+    dataset : DataSet or SequenceData
+    epoch : int
     record : int
         Keep spikes and voltages of the first so many trials.
     carry : bool
         The test stimuli are a sequence: carry context from each to the next.
     source : str
         What drives the network; with `AUTOENCODER` the stimuli are reconstructed.
+
+    Returns
+    -------
+    DataFrame
+        One row per test stimulus.
     """
     n = len(dataset.x_test)
     return pd.DataFrame(
@@ -354,7 +361,22 @@ def test_trials(dataset, epoch=0, *, record=0, carry=False, source="stimulus"):
 
 
 def alignment_trials(dataset, epoch=0, n=100, *, source="stimulus+concept"):
-    """Both pathways driven, no plasticity, spikes kept: how alike do paired cells fire?"""
+    """Both pathways driven, no plasticity, spikes kept: how alike do paired cells fire?
+
+    Parameters
+    ----------
+    dataset : DataSet or SequenceData
+    epoch : int
+    n : int
+        Training stimuli, the concepts in turn.
+    source : str
+        What drives the network.
+
+    Returns
+    -------
+    DataFrame
+        One row per stimulus.
+    """
     # one stimulus of each concept in turn, so that neighbours differ in concept
     rank = pd.Series(dataset.y_train).groupby(dataset.y_train).cumcount().to_numpy()
     chosen = np.lexsort((dataset.y_train, rank))[:n]
@@ -375,7 +397,19 @@ test_trials.__test__ = False  # no test of pytest's
 
 
 def recall_trials(n_concepts, epoch=0, *, instances=1):
-    """Every concept drives the backward network alone."""
+    """Every concept drives the backward network alone.
+
+    Parameters
+    ----------
+    n_concepts, epoch : int
+    instances : int
+        Trials of each concept.
+
+    Returns
+    -------
+    DataFrame
+        Concepts in order, the instances of one after the other.
+    """
     return pd.DataFrame(
         {
             "epoch": epoch,
@@ -389,7 +423,17 @@ def recall_trials(n_concepts, epoch=0, *, instances=1):
 
 
 def join_tables(tables):
-    """One table from several, trials numbered in order."""
+    """One table from several, trials numbered in order.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        What one lacks of the others' columns has its default; of ``draw``, the trial's number.
+
+    Returns
+    -------
+    DataFrame
+    """
     tables = [
         table.assign(
             **{k: v for k, v in COLUMNS.items() if v is not None and k not in table}
@@ -398,4 +442,6 @@ def join_tables(tables):
     ]
     table = pd.concat(tables, ignore_index=True)
     table["trial"] = np.arange(len(table))
+    if "draw" in table:
+        table["draw"] = table["draw"].fillna(table["trial"]).astype(np.int64)
     return table

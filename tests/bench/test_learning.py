@@ -20,13 +20,19 @@ def curves(**last):
         {
             "method": method, "seed": seed, "epoch": epoch, "trials": 100 * epoch,
             "accuracy": accuracy - 0.1 * (3 - epoch) + 0.01 * (seed - 0.5),
-            "accuracy_train": 1.0, "learning_rate": np.nan,
+            "accuracy_voltage": 0.5, "accuracy_train": 1.0, "learning_rate": np.nan,
         }
         for method, accuracy in last.items()
         for seed in (0, 1)
         for epoch in (1, 2, 3)
     ]
     return pd.DataFrame(rows)
+
+
+def decided(accuracy):
+    """As `_train_streaming` returns it: alike in both phases, by spikes and by voltages."""
+    both = pd.DataFrame({"test": accuracy, "train": accuracy})
+    return pd.concat({"correct": both, "correct_voltage": both}, axis=1)
 
 
 def test_gaps_have_the_right_sign():
@@ -85,7 +91,7 @@ def test_only_what_is_missing_is_run(monkeypatch):
     def train(method, experiment, dataset, seed, report):
         ran.append((method, seed))
         accuracy = pd.Series([0.5, 0.6, 0.7], index=[1, 2, 3])
-        return None, pd.DataFrame({"test": accuracy, "train": accuracy})
+        return None, decided(accuracy)
 
     monkeypatch.setattr(learning, "_train_streaming", train)
     monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
@@ -119,12 +125,13 @@ def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
         def ask(self, request, count):
             asked.append((request["method"], request["task"], request.get("seed")))
             assert request["task"] == "search" or request["learning_rate"] == 0.003
-            return {"learning_rate": 0.003, "test_accuracy": [0.5], "train_accuracy": [0.5]}
+            names = ("test_accuracy", "test_accuracy_drive", "train_accuracy")
+            return {"learning_rate": 0.003, **dict.fromkeys(names, [0.5])}
 
     monkeypatch.setattr(learning, "TorchProcess", Torch)
     monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
-    accuracy = pd.DataFrame({"test": [0.5], "train": [0.5]})
-    monkeypatch.setattr(learning, "_train_streaming", lambda *a: (None, accuracy))
+    accuracy = pd.Series([0.5], index=[1])
+    monkeypatch.setattr(learning, "_train_streaming", lambda *a: (None, decided(accuracy)))
     finished = curves(bp=0.9).query("seed == 0").assign(learning_rate=0.003)
     learning.measure_learning(
         experiment("digits"), [0, 1], torch_python="python", finished=finished

@@ -25,7 +25,7 @@ def frame(**accuracy):
 
 @pytest.fixture(scope="module")
 def small(small_network, dataset):
-    """A simulation that decides: each concept's output cells are driven by its bright pixel."""
+    """A simulation with its initial weights."""
     from bsd.runs.engine import Simulation
 
     network = small_network(
@@ -50,12 +50,16 @@ def test_disturbances_leave_the_weights_alone(small, monkeypatch):
     shown = []
     run = small.run
     monkeypatch.setattr(small, "run", lambda table: shown.append(table) or run(table))
-    before = small.weights()
+    before, given, set_weights = small.weights(), [], small.set_weights
+    monkeypatch.setattr(small, "set_weights", lambda w: given.append(w["W1"]) or set_weights(w))
     found = robustness.disturbed_accuracy(small, seed=0)
     for name, w in small.weights().items():
         np.testing.assert_array_equal(w, before[name])
     assert found.groupby("kind", sort=False)["level"].apply(tuple).to_dict() == DISTURBANCES
     assert found[found["level"] == 0]["accuracy"].nunique() == 1
+    changed = [(w - before["W1"]).std() for w in given[::2]]  # noisy ones, and the old ones again
+    assert len(changed) == len(DISTURBANCES["weight_noise"]) - 1
+    assert (np.diff(changed) > 0).all() and changed[0] > 0
     assert not any(table.get("learn", pd.Series(0)).any() for table in shown)
     for kind in ("noise", "occlusion", "loss"):
         assert {t[kind].iloc[0] for t in shown if kind in t} == set(DISTURBANCES[kind]) - {0}

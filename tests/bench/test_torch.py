@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from brian2 import kHz, ms, mV, nS
 
 from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
@@ -75,6 +76,16 @@ def test_constants_are_those_of_the_discrete_set():
     assert constants["steps"] == 10
 
 
+@pytest.mark.parametrize("key, value", [
+    ("cell.tau_synapse", 5 * ms), ("cell.refractory", 2 * ms), ("cell.g_apical", 1 * nS),
+    ("cell.V_reset", -65 * mV), ("encoding.kind", "poisson"), ("timing.f_max", 0.5 * kHz),
+])
+def test_what_the_baselines_lack_is_refused(key, value):
+    network = BidirectionalNetwork([9, 8, 3], DISCRETE.updated({key: value}))
+    with pytest.raises(InputError, match=key):
+        network_constants(network)
+
+
 @pytest.fixture(scope="module")
 def request_(dataset, tmp_path_factory):
     data = tmp_path_factory.mktemp("torch") / "data.npz"
@@ -92,7 +103,7 @@ def baselines(torch_python):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(method, baselines, request_):
     said = []
-    disturbances = [["noise", 0.0], ["occlusion", 1.0], ["loss", 1.0], ["weight_noise", 0.1]]
+    disturbances = [["noise", 0.0], ["occlusion", 1.0], ["loss", 1.0], ["weight_noise", 20.0]]
     result = baselines.ask(
         {
             **request_, "task": "train", "method": method, "learning_rate": 1e-2, "epochs": 40,
@@ -105,6 +116,8 @@ def test_every_method_learns(method, baselines, request_):
     perturbed = {kind: right for kind, _, right in result["perturbed"]}
     assert perturbed["noise"] > 0.8
     assert perturbed["occlusion"] < 0.5 and perturbed["loss"] == 0
+    assert perturbed["weight_noise"] < 0.8
+    assert result["test_accuracy_drive"][-1] > 0.8
 
 
 def test_search_takes_the_best_rate(baselines, request_):

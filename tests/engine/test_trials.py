@@ -363,6 +363,14 @@ def test_ready_made_tables(dataset):
     assert set(checked["phase"]) == {"train", "test", "recall", "align"}
 
 
+def test_joined_trials_keep_their_draws_and_get_those_they_lack(dataset):
+    paired = recall_trials(3).assign(draw=[7, 7, 7])
+    for tables in ([paired, recall_trials(2)], [recall_trials(2), paired]):
+        checked = check_table(join_tables(tables), dataset, 3)
+        expected = [7, 7, 7, 3, 4] if tables[0] is paired else [0, 1, 7, 7, 7]
+        assert checked["draw"].tolist() == expected
+
+
 def test_alignment_takes_the_concepts_in_turn(dataset):
     """The first stimulus of every concept, then the second, however the data are sorted."""
     by_label = np.argsort(dataset.y_train, kind="stable")
