@@ -4,6 +4,8 @@ Each takes a tidy frame and draws into `ax`; without it, it makes a pyplot figur
 Figures of several panels put them in the place of `ax`. Colours and fonts: `bsd.analysis.style`.
 """
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -28,6 +30,7 @@ _PHASE_MARKERS = ["o", "s", "^", "D", "v", "P"]
 _MAX_LINE_POINTS = 2000
 _MAX_ANNOTATED = 20
 _FACTOR_COLUMNS = 3
+_TITLE_WIDTH = 26  # characters over one of them
 _LOG_RATIO = 30
 _LEAST_SPAN = 0.05
 _SWEEP_LABELS = {
@@ -870,7 +873,7 @@ def plot_factors(frame, measure="accuracy", ax=None):
         low, high = ax.get_ylim()  # so that what differs little looks alike
         room = max(0, _LEAST_SPAN * abs(level) - (high - low)) / 2
         ax.set_ylim(low - room, high + room)
-        ax.set_title(factor)
+        ax.set_title(textwrap.fill(factor, _TITLE_WIDTH))
         ax.grid(axis="y", color="#E4E4E4", lw=0.7)
         ax.set_axisbelow(True)
     for ax in axes[len(factors):]:

@@ -13,7 +13,12 @@ import numpy as np
 import pandas as pd
 
 from bsd.equations import InputError
-from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
+from bsd.runs.bench.torch_process import (
+    TorchProcess,
+    end_all,
+    network_constants,
+    write_data,
+)
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.run import build_network, load_data
 from bsd.runs.literals import format_value
@@ -251,6 +256,7 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
                 job.result()
         except BaseException:
             stopped.set()
+            end_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return ordered()

@@ -17,6 +17,7 @@ from bsd.runs.trials import stimulus_intensities
 __all__ = [
     "HOW_TO_GET",
     "TorchProcess",
+    "end_all",
     "find_torch_python",
     "network_constants",
     "write_data",
@@ -31,6 +32,9 @@ HOW_TO_GET = (
 
 _SCRIPT = Path(__file__).resolve().with_name("torch_baselines.py")
 _VERSIONS = ("3.11", "3.12", "3.13")
+
+#: Processes that answer, for `end_all`.
+_running = set()
 
 
 def find_torch_python():
@@ -187,6 +191,12 @@ def _as_channels(images, network):
     return stimulus_intensities(images, network)["S"].reshape(*images.shape[:3], -1)
 
 
+def end_all():
+    """End all processes that answer, so that threads that wait for them go on and fail."""
+    for process in list(_running):
+        process.kill()
+
+
 class TorchProcess:
     """A process of `torch_baselines.py`, one thread; a context manager.
 
@@ -214,9 +224,11 @@ class TorchProcess:
         self.version = self._read()["torch"]
 
     def __enter__(self):
+        _running.add(self._process)
         return self
 
     def __exit__(self, *_):
+        _running.discard(self._process)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):

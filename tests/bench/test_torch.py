@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -141,6 +142,19 @@ def test_a_failure_is_said(torch_python, request_):
     with TorchProcess(torch_python) as process:
         with pytest.raises(RuntimeError, match="KeyError"):
             process.ask({"task": "train"})
+
+
+def test_threads_that_wait_are_let_go(tmp_path):
+    """Such as those of a benchmark that is interrupted."""
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\necho '{\"torch\": \"0\"}'\nexec sleep 600\n")
+    slow.chmod(0o755)
+    with TorchProcess(str(slow)) as process, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(process.ask, {"task": "train"})
+        assert not waiting.done()
+        torch_process.end_all()
+        with pytest.raises(RuntimeError, match="ended: killed"):
+            waiting.result(timeout=60)
 
 
 FIELDS = """
