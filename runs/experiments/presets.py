@@ -214,15 +214,15 @@ _SERIES = _parameters(
     learning__decay="1",
     learning__init_gain="3",
 )
-#: Chosen on the validation part of the benchmark text, with 60,000 characters.
+#: Chosen on the validation part of the benchmark text, with 20,000 to 60,000 characters.
 _TEXT = _parameters(
     DISCRETE,
     encoding__context="2",
     encoding__cells_per_concept="5",
     learning__lam="6",
     learning__familiarity="0.9",
-    learning__eta="0.05",
-    learning__eta_feedback="0.05",
+    learning__eta="0.02",
+    learning__eta_feedback="0.02",
     learning__eta_top="0.03",
     learning__decay="1",
     learning__init_gain="6",
@@ -356,7 +356,7 @@ PRESETS = {
             3,
             _LOCAL,
             shift=1,
-            expected="not measured yet",
+            expected="98.0 % in 9 minutes",
         ),
         Experiment(
             "fashion-local",
@@ -365,7 +365,7 @@ PRESETS = {
             (1600, 512),
             4,
             _FASHION_LOCAL,
-            expected="not measured yet",
+            expected="88.6 % in 20 minutes",
         ),
         Experiment(
             "cifar10",
