@@ -236,8 +236,8 @@ class BidirectionalNetwork:
         for name in ("receptive_field", "contrast"):
             if getattr(parameters.encoding, name):
                 raise InputError(
-                    f"encoding.{name} = {getattr(parameters.encoding, name)}: the streams of low "
-                    f"and high frequencies have no receptive fields, use one of {name} and cutoff."
+                    f"encoding.{name} = {getattr(parameters.encoding, name)}: not beside a stream "
+                    f"of high frequencies, use one of {name} and cutoff."
                 )
         return 2 * layers[0], layers[1] // 2
 

@@ -97,7 +97,7 @@ def measure_generation(
                 images = arrays["reconstructed"], arrays["sampled"]
             return _row(method, seed, dataset, *images, judge, rate)
 
-        constants = network_constants(network)
+        constants = network_constants(network) if torch_python else {"steps": 0}
         constants["steps"] -= network.n_delays
         rows = train_all(
             experiment, seeds, (OWN, own), (["bp"], baseline),

@@ -50,7 +50,7 @@ VALIDATION = 1 / 6
 TARGET = 0.95
 
 
-def comparison(experiment, n_train):
+def comparison(experiment, n_train, grid=GRID):
     """What makes the rows of two calls of a benchmark comparable, as plain values."""
     own = {"options": experiment.options, "segment": experiment.segment}
     return {
@@ -60,7 +60,7 @@ def comparison(experiment, n_train):
         "epochs": experiment.epochs,
         "shift": experiment.shift,
         "train": n_train,
-        "grid": list(GRID),
+        "grid": list(grid),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
         **(own if experiment.is_sequence else {}),
     }
@@ -162,6 +162,8 @@ def train_all(
     (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
     dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
+    if torch_python:
+        request = {"network": network_constants(network), **request}
 
     def jobs(done, keep, report):
         for changes in own.values():  # what is not compiled yet: not in threads
@@ -178,7 +180,6 @@ def train_all(
             known = [f["learning_rate"].iloc[0] for (name, _), f in done.items() if name == method]
             asked = {
                 "data": str(data),
-                "network": network_constants(network),
                 "epochs": experiment.epochs,
                 "shift": experiment.shift,
                 **request,
@@ -256,8 +257,8 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
                 job.result()
         except BaseException:
             stopped.set()
-            end_all()
             pool.shutdown(wait=False, cancel_futures=True)
+            end_all()
             raise
     return ordered()
 

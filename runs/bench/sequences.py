@@ -60,6 +60,7 @@ def measure_sequence(
     measure = "share of wrong symbols" if experiment.data == "text" else "mean squared error"
     dataset = load_data(experiment, 0)
     network = build_network(experiment, dataset)
+    constants = network_constants(network) if torch_python else None
     simple = _simple_errors(experiment, dataset)
 
     def row(method, seed, error, learning_rate=np.nan, loss=""):
@@ -84,8 +85,8 @@ def measure_sequence(
             chosen = (known[0]["learning_rate"], known[0]["loss"]) if known else None
             missing = [seed for seed in seeds if ("bp", seed) not in done]
             for seed, *found in _train_backpropagation(
-                experiment, dataset, network, scratch, missing, seeds[0], chosen, torch_python,
-                report,
+                experiment, dataset, network, constants, scratch, missing, seeds[0], chosen,
+                torch_python, report,
             ):
                 keep(row("bp", seed, *found))
 
@@ -138,7 +139,7 @@ def _squared_errors(recording, dataset):
 
 
 def _train_backpropagation(
-    experiment, dataset, network, scratch, seeds, first_seed, chosen, python, report
+    experiment, dataset, network, constants, scratch, seeds, first_seed, chosen, python, report
 ):
     """Seed, test error, learning rate and loss of each seed."""
     options = experiment.options | {"evaluate": "validation"}
@@ -148,7 +149,7 @@ def _train_backpropagation(
     request = {
         "task": "sequence",
         "data": str(data),
-        "network": network_constants(network),
+        "network": constants,
         "epochs": experiment.epochs,
         "segment": experiment.segment,
     }

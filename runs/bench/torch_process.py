@@ -1,5 +1,6 @@
 """The PyTorch baselines: which Python runs them, and the process that does."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -112,7 +113,7 @@ def network_constants(network):
         if not same:
             raise InputError(
                 f"{key}: the baselines in PyTorch have the discrete set's cells and spike trains "
-                "only: leave it as it is there (`bsd show mnist`), or take another --data."
+                "only: take an experiment that has them and leave it as it is (`bsd show mnist`)."
             )
     conductance = cell.g_leak + cell.g_basal
     leak = float(np.exp(-float(timing.dt * conductance / (cell.tau_soma * cell.g_leak))))
@@ -221,10 +222,10 @@ class TorchProcess:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
+        _running.add(self._process)
         self.version = self._read()["torch"]
 
     def __enter__(self):
-        _running.add(self._process)
         return self
 
     def __exit__(self, *_):
@@ -232,7 +233,8 @@ class TorchProcess:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # what was not read any more
+                stream.close()
 
     def ask(self, request, progress=None):
         """Answer to a request, see `torch_baselines.py`.
@@ -252,8 +254,9 @@ class TorchProcess:
         RuntimeError
             If the process ended.
         """
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it ended; why is read below
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         while "result" not in (message := self._read()):
             if progress:
                 progress(message["progress"])

@@ -54,6 +54,20 @@ def test_figure_has_a_line_per_method():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [70, 80, 90])
 
 
+def test_only_the_seeds_that_were_asked_for_are_summarised(monkeypatch, bsd, tmp_path):
+    """The folder may hold more, of other calls; what has no seed is kept."""
+    frame = pd.concat([curves(streaming=0.9), curves(bp=0.9).query("seed == 0")])
+    monkeypatch.setattr(learning, "measure_learning", lambda *a, **k: frame)
+    monkeypatch.setattr("bsd.runs.bench.torch_process.find_torch_python", lambda: None)
+    code, out, err = bsd(
+        "bench", "learning", "--data", "digits", "--seeds", "1", "--out", tmp_path, "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert found["seeds"] == [1] and list(found["accuracy"]) == ["streaming"]
+    assert found["gap_to_bp_points"] is None
+
+
 def test_command_without_torch(command_without_torch):
     found = command_without_torch(learning, "learning", curves(streaming=0.9))
     assert KEYS <= found.keys()

@@ -127,7 +127,7 @@ def measured(monkeypatch):
         return 0.6
 
     def backpropagation(
-        experiment, dataset, network, scratch, seeds, first_seed, chosen, python, report
+        experiment, dataset, network, constants, scratch, seeds, first_seed, chosen, python, report
     ):
         ran.append(("bp", tuple(seeds), chosen))
         for seed in seeds:
@@ -151,6 +151,11 @@ def test_only_what_is_missing_is_run(measured):
     )
     assert sorted(measured) == [("bp", (2,), (3e-3, "value")), ("streaming", 2)]
     assert len(frame) == len(first) + 2 and len(saved) == 2
+
+
+def test_the_part_that_backpropagation_chooses_on_is_not_compared(bsd):
+    code, _, err = bsd("bench", "sequence", "text", "--set", "data.evaluate='validation'")
+    assert code == 2 and "data.evaluate" in err
 
 
 @pytest.mark.parametrize("name", ["text", "forecast"])
