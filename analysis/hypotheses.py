@@ -101,6 +101,11 @@ def compare(
     rows = frame[frame[condition].isin(levels)]
     n_rows = len(rows)
     rows = rows[rows[measure].notna()].astype({measure: float})
+    if rows.empty:
+        raise ValueError(
+            f"{measure!r} is missing in all rows: a decision, for example, is judged only where "
+            "the trial table has a concept"
+        )
     if paired_by:
         rows = _complete_pairs(rows, condition, measure, [*column, *paired_by])
     reference, other = (rows[rows[condition] == level] for level in levels)
@@ -119,7 +124,8 @@ def compare(
     reference, other = reference.to_numpy(), other.to_numpy()
     if min(len(reference), len(other)) < 2:
         raise ValueError(
-            f"{len(reference)} and {len(other)} {unit}s: a comparison needs two in each condition"
+            f"{len(reference)} and {len(other)} observations ({unit}): a comparison needs two in "
+            "each condition"
         )
     test, p_value = _permutation_test(reference, other, paired, n_resamples, seed)
     low, high = _interval(reference, other, paired, confidence, n_resamples, seed)

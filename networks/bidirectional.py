@@ -5,6 +5,7 @@ objects, `BidirectionalNetwork.values` the numbers that go into them at run time
 that shapes the generated code is in `BidirectionalNetwork.structure`, nothing else is.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -214,6 +215,8 @@ class BidirectionalNetwork:
         self.changed_equations = dict(equations or {})
         self.equations = equation_set(equations)
         self.extra_values = dict(values or {})
+        if isinstance(probe_variables, str):
+            raise InputError(f"probe_variables = {probe_variables!r}: give a list of names.")
         self.probe_variables = tuple(probe_variables)
         fixed = sorted({"PROPAGATE", "LEARN"} & set(equations or {}))
         if fixed and projection == "dense":
@@ -405,7 +408,11 @@ class BidirectionalNetwork:
         known = {f"{g.name}.{name}" for g in groups for name in g.equations.names}
         for name in self.extra_values:
             if name not in known:
-                raise InputError(f"values[{name!r}]: no equation has a variable of that name.")
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Is {near[0]!r} meant?" if near else ""
+                raise InputError(
+                    f"values[{name!r}]: no equation has a variable of that name.{hint}"
+                )
         for line in self.equations["START_TRIAL"].splitlines():
             start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
             if start and f"cells.{start[1]}" not in given and (

@@ -98,10 +98,15 @@ def test_a_variable_that_changed_equations_add_is_recorded(
         assert (own["value"] > 0).mean() > 0.2
 
 
-@pytest.mark.parametrize("names", [["I_q"], ["tau_w"], ["v_s"], ["population"], "I_w", [3]])
+@pytest.mark.parametrize("names", [["I_q"], ["tau_w"], ["v_s"], ["population"], [3]])
 def test_variables_that_cannot_be_recorded_are_named(adapting, dataset, names):
     with pytest.raises(InputError, match=rf"no variable {names[0]!r}.* choose from .*I_w"):
         Simulation(adapting(probe_variables=names), dataset, "runtime")
+
+
+def test_names_to_record_are_a_list(adapting):
+    with pytest.raises(InputError, match="'I_w': give a list of names"):
+        adapting(probe_variables="I_w")
 
 
 def test_a_variable_is_recorded_once(adapting, dataset):
@@ -119,7 +124,7 @@ WRONG = {
     "wrong unit": ({}, {"cells.tau_w": 30 * pA}, r"values\['cells.tau_w'\].*the unit s"),
     "no unit": ({}, {"cells.b_w": 1e-11}, r"values\['cells.b_w'\].*the unit A"),
     "unknown name": ({}, {"cells.tau_q": 1 * ms}, r"values\['cells.tau_q'\]: no equation"),
-    "unknown group": ({}, {"cell.tau_w": 1 * ms}, r"values\['cell.tau_w'\]: no equation"),
+    "unknown group": ({}, {"cell.tau_w": 1 * ms}, r"Is 'cells.tau_w' meant"),
     "no start": (
         {"START_TRIAL": ORIGINAL["START_TRIAL"]},
         {},
