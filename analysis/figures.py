@@ -440,11 +440,10 @@ def plot_confusion(confusion, ax=None):
         linewidths=0.6 if few else 0, linecolor="white", annot_kws={"fontsize": 8.5},
         cbar_kws={"label": "of the true concept's trials (%)", "shrink": 0.8},
     )
-    if few:
-        ax.set_xticks(
-            np.arange(confusion.shape[1]) + 0.5,
-            ["none" if name == none else str(name) for name in confusion.columns],
-        )
+    for axis, names in ((ax.xaxis, confusion.columns), (ax.yaxis, confusion.index)):
+        shown = slice(None, None, 1 if few else -(-len(names) // _MAX_ANNOTATED))
+        labels = ["none" if name == none else str(name) for name in names[shown]]
+        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], labels)
     ax.tick_params(length=0, rotation=0)
     ax.set(xlabel="decided concept", ylabel="true concept")
     return ax

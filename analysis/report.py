@@ -430,8 +430,8 @@ def _confusion(results):
     for concept in table.index:
         wrong.loc[concept, concept] = 0
     caption = [
-        f"Decisions of the {n} test trials of the last epoch: counts are written, the colour is "
-        f"the fraction of the true concept's trials.",
+        f"Decisions of the {n} test trials of the last epoch: the colour is the fraction of the "
+        f"true concept's trials, and where there is room counts are written.",
         f"{int(wrong.to_numpy().sum())} decisions are wrong, {none} of them ties or silence.",
     ]
     confused = wrong.drop(columns=measures.NO_PERCEPT)
