@@ -97,8 +97,10 @@ def measure_generation(
                 images = arrays["reconstructed"], arrays["sampled"]
             return _row(method, seed, dataset, *images, judge, rate)
 
-        constants = network_constants(network) if torch_python else {"steps": 0}
-        constants["steps"] -= network.n_delays
+        constants = None
+        if torch_python:
+            constants = network_constants(network)
+            constants["steps"] -= network.n_delays
         rows = train_all(
             experiment, seeds, (OWN, own), (["bp"], baseline),
             torch_python=torch_python, n_train=n_train, finished=finished, save=save,

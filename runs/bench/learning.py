@@ -163,7 +163,7 @@ def train_all(
     dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
     if torch_python:
-        request = {"network": network_constants(network), **request}
+        request.setdefault("network", network_constants(network))
 
     def jobs(done, keep, report):
         for changes in own.values():  # what is not compiled yet: not in threads

@@ -163,6 +163,18 @@ class Network:
             for i, (pre, post) in enumerate(itertools.pairwise(self.sizes))
         ]
 
+    def optimise(self, weights, learning_rate):
+        """Let `descend` change these weights, by Adam."""
+        for w in weights:
+            w.requires_grad_()
+        self.optimiser = torch.optim.Adam(weights, lr=learning_rate)
+
+    def descend(self, loss):
+        """One step of the optimiser."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+
     def fire(self, drive):
         """Spikes of leaky integrate-and-fire cells, shape (steps, batch, cells)."""
         leak, threshold = self.constants["leak"], self.constants["threshold"]
@@ -248,9 +260,7 @@ class Backpropagation(Network):
             for b in self.feedback:
                 b.normal_(generator=self.generator).div_(math.sqrt(b.shape[0]))
         trained = self.forward_weights[-1:] if variant == "frozen" else self.forward_weights
-        for w in trained:
-            w.requires_grad_()
-        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+        self.optimise(trained, learning_rate)
 
     def learn(self, images, labels):
         """One step of the optimiser; returns how many of the batch were right."""
@@ -259,9 +269,7 @@ class Backpropagation(Network):
             spikes, drive = self.layer(spikes, w, b)
         logits = self.logits(drive)
         loss = torch.nn.functional.cross_entropy(logits, labels)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        self.descend(loss)
         self.keep_fields()
         return (logits.argmax(1) == labels).sum().item()
 
@@ -272,10 +280,7 @@ class Autoencoder(Network):
     def __init__(self, constants, seed, connected, learning_rate):
         super().__init__(constants, seed, connected)
         self.backward_weights = self.random_backward_weights()
-        trained = self.forward_weights + self.backward_weights
-        for w in trained:
-            w.requires_grad_()
-        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+        self.optimise(self.forward_weights + self.backward_weights, learning_rate)
 
     def encode(self, spikes):
         """Spikes of the code cells, from those of the stimulus."""
@@ -293,9 +298,7 @@ class Autoencoder(Network):
         """One step of the optimiser; returns minus the squared errors of the batch."""
         spikes = encode(images, self.steps, self.generator)
         loss = (self.decode(self.encode(spikes)) - spikes.mean(0)).square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        self.descend(loss)
         self.keep_fields()
         return -loss.item() * len(images)
 
@@ -355,9 +358,7 @@ class Recurrent(Network):
         first[:n_stimulus] *= math.sqrt(self.sizes[0] / n_stimulus)
         gain = constants["init_gain_context"] / constants["init_gain"]
         first[n_stimulus:] *= gain * math.sqrt(self.sizes[0] / max(self.n_context, 1))
-        for w in self.forward_weights:
-            w.requires_grad_()
-        self.optimiser = torch.optim.Adam(self.forward_weights, lr=learning_rate)
+        self.optimise(self.forward_weights, learning_rate)
 
     def present(self, stimuli, context):
         """The context that follows, rates of the output and its basal drive."""
@@ -383,9 +384,7 @@ class Recurrent(Network):
             loss = (rates - self.codes[concepts]).square().sum(1).mean()
         else:
             loss = (self.correction(rates) - self.values[concepts]).square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        self.descend(loss)
         return context
 
     @torch.no_grad()
@@ -416,10 +415,7 @@ class BatchDistillation(Network):
     def __init__(self, constants, seed, connected, learning_rate):
         super().__init__(constants, seed, connected)
         self.backward_weights = self.random_backward_weights()
-        trained = self.forward_weights + self.backward_weights
-        for w in trained:
-            w.requires_grad_()
-        self.optimiser = torch.optim.Adam(trained, lr=learning_rate)
+        self.optimise(self.forward_weights + self.backward_weights, learning_rate)
 
     def recontrast(self, own, partner, other):
         """ReCo loss of one population; `other` marks pairs of trials of different concepts."""
@@ -453,9 +449,7 @@ class BatchDistillation(Network):
         for one, two in zip(hidden_up, reversed(hidden_down), strict=True):
             loss = loss + self.recontrast(one, two.detach(), other)
             loss = loss + self.recontrast(two, one.detach(), other)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        self.descend(loss)
         self.keep_fields()
         return ((output @ self.codes.T).argmax(1) == labels).sum().item()
 

@@ -22,9 +22,6 @@ Json = Annotated[bool, typer.Option("--json", help="Last line: one JSON object."
 #: Wide tables are not cut where standard output is no terminal.
 WIDTH = 132
 
-#: Methods that have no seed; their rows stand at the first one.
-WITHOUT_SEED = ("training images", "trigram", "mean", "persistence", "seasonal")
-
 
 def _torch_python():
     """A Python with PyTorch, or None and a line that says how to get one."""
@@ -268,14 +265,15 @@ def _of_concepts(data, layers, epochs, train, set_):
     return chosen
 
 
-def _measured(measure, chosen, seeds, path, grid, n_train=None):
-    """Rows of a measurement, which are kept at `path` as they come."""
+def _measured(measure, chosen, seeds, path, n_train=None, **grid):
+    """Rows of a measurement, which are kept at `path` as they come; `grid` as of `comparison`."""
+    from bsd.analysis.sequences import SIMPLE
     from bsd.runs.bench.learning import comparison, finished_rows
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.engine.store import write_atomically, write_json
 
     numbers = options.seeds("--seeds", seeds)
-    settings = comparison(chosen, n_train, grid)
+    settings = comparison(chosen, n_train, **grid)
     finished = finished_rows(path, settings)
     python = _torch_python()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -290,8 +288,9 @@ def _measured(measure, chosen, seeds, path, grid, n_train=None):
             chosen, numbers, torch_python=python, finished=finished, save=save,
             progress=progress.update, **more,
         )
-    asked = rows["seed"].isin(numbers) | rows["method"].isin(WITHOUT_SEED)
-    return rows[asked].reset_index(drop=True)
+    # what has no seed stands at the first one
+    without_seed = rows["method"].isin(["training images", "trigram", *SIMPLE])
+    return rows[rows["seed"].isin(numbers) | without_seed].reset_index(drop=True)
 
 
 @bench.command()
@@ -309,12 +308,12 @@ def learning(
 
     Stopped at any moment, the same command goes on with what is missing.
     """
-    from bsd.runs.bench.learning import GRID, measure_learning, summarise_learning
+    from bsd.runs.bench.learning import measure_learning, summarise_learning
 
     out = out or Path("results") / f"bench-learning-{data}"
     path = out / "learning.csv"
     chosen = _of_concepts(data, layers, epochs, train, set_)
-    curves = _measured(measure_learning, chosen, seeds, path, GRID, train)
+    curves = _measured(measure_learning, chosen, seeds, path, train)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)
@@ -344,7 +343,6 @@ def generation(
     from bsd.analysis.generation import plot_generation
     from bsd.analysis.style import FittedFigure
     from bsd.runs.bench.generation import LARGEST_RATIO, measure_generation, summarise_generation
-    from bsd.runs.bench.learning import GRID
 
     out = out or Path("results") / f"bench-generation-{data}"
     path = out / "finished.csv"
@@ -355,7 +353,7 @@ def generation(
             f"--data {data}: give grey images without encoding.contrast and "
             "encoding.receptive_field, which baseline and second stream do not have."
         )
-    rows = _measured(measure_generation, chosen, seeds, path, GRID, train)
+    rows = _measured(measure_generation, chosen, seeds, path, train)
     found = summarise_generation(rows)
     rows.to_csv(out / "generation.csv", index=False)
     (out / "generation.json").write_text(json.dumps(found, indent=1))
@@ -419,7 +417,7 @@ def sequence(
             "compared: leave it out."
         )
     out = out or Path("results") / f"bench-sequence-{name}"
-    frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv", GRID)
+    frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv", grid=GRID)
     found = summarise_sequence(frame)
     (out / "sequence.json").write_text(json.dumps(found, indent=1))
     plot_errors(frame, FittedFigure().subplots()).figure.savefig(out / "sequence.png", dpi=150)
@@ -491,7 +489,6 @@ def robustness(
     """
     from bsd.analysis.figures import plot_robustness
     from bsd.analysis.style import FittedFigure
-    from bsd.runs.bench.learning import GRID
     from bsd.runs.bench.robustness import measure_robustness, summarise_robustness
 
     out = out or Path("results") / f"bench-robustness-{data}"
@@ -502,7 +499,7 @@ def robustness(
             "encoding.contrast: the baseline in PyTorch cannot disturb pixels before they become "
             "ON and OFF intensities: use --set encoding.contrast=0."
         )
-    frame = _measured(measure_robustness, chosen, seeds, path, GRID, train)
+    frame = _measured(measure_robustness, chosen, seeds, path, train)
     found = summarise_robustness(frame)
     (out / "robustness.json").write_text(json.dumps(found, indent=1))
     plot_robustness(frame, FittedFigure().subplots()).figure.savefig(
