@@ -126,6 +126,11 @@ class Chunk:
     inputs: dict
     outputs: dict
 
+    def in_a_second(self, most):
+        """Trials that take about a second, no fewer than there were and at most so many."""
+        n = self.n_trials / max(self.loop_s, 1e-9)
+        return int(np.clip(n, min(self.n_trials, most), most))
+
     @cached_property
     def events(self):
         """See `count_events`."""

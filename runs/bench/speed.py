@@ -4,7 +4,9 @@ import contextlib
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,28 @@ def _one_core():
         os.sched_setaffinity(0, cores)
 
 
+def _network(case, capacity):
+    return BidirectionalNetwork(
+        case.layers, PARAMETERS, projection=case.projection, capacity=capacity,
+        replicas=case.replicas,
+    )
+
+
+def _compile(case, capacity):
+    """Compile the network of a case into the cache; returns the seconds that it took."""
+    return simulator(_network(case, capacity), case.device).build_s
+
+
+def _compile_all(cases, capacities, progress):
+    """Compile networks, as many at a time as there are cores; returns the seconds of each."""
+    n = min(len(cases), len(os.sched_getaffinity(0)))
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_compile, *both) for both in zip(cases, capacities, strict=True)]
+        for done, _ in enumerate(as_completed(futures)):
+            progress("compile", done + 1, len(cases))
+        return [future.result() for future in futures]
+
+
 class _Bench:
     """A compiled network that runs chunks of trials and keeps their times.
 
@@ -172,10 +196,7 @@ class _Bench:
     def __init__(self, case, capacity, progress):
         self.case = case
         self.dataset = stimuli(case.layers)
-        self.network = BidirectionalNetwork(
-            case.layers, PARAMETERS, projection=case.projection, capacity=capacity,
-            replicas=case.replicas,
-        )
+        self.network = _network(case, capacity)
         self.simulation = Simulation(self.network, self.dataset, case.device, SEED, progress)
         self.compile_s = self.simulation.simulator.build_s
         start = time.perf_counter()
@@ -237,8 +258,7 @@ def _measure(case, n_trials, rounds, progress, torch_python=None):
     synapses = bench.network.n_synapses
     first = bench.run(min(N_REPLAYED, n_trials), "train")
     small_mb = bench.peak_mb
-    # about a second per chunk
-    n = int(np.clip(first.n_trials / max(first.loop_s, 1e-9), first.n_trials, n_trials))
+    n = first.in_a_second(n_trials)
     bench.run(n, "train")
     torch_ms = {}
     with contextlib.ExitStack() as stack:
@@ -374,7 +394,8 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=3, progress=None):
     cases : sequence of Case
         The first of each width is the one that the others are compared with.
     n_trials : int
-        Trials of a chunk at most; large cohorts take fewer, as their stimuli need memory.
+        Trials of a chunk at most; slow networks take fewer, about a second's, and so do large
+        cohorts, as their stimuli need memory.
     rounds : int
     progress : callable, optional
         See `measure_speed`.
@@ -383,27 +404,34 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=3, progress=None):
     ------
     dict
         One row per case. ``ms_per_training_trial`` and ``ms_per_test_trial`` are of all replicas
-        together, ``trials_per_s`` counts the training trials of each;
+        together, ``trials_per_s`` counts the training trials of each; ``compile_s`` was taken
+        while as many networks compiled as there are cores;
         ``kernels_per_step`` and ``copies_per_step`` are launches and copies between device and
         host in a time step, ``device_mb`` the GPU's memory in use, ``speedup`` the trials per
         second over those of the first case of the width.
     """
     progress = progress or (lambda *_: None)
+    chunks = [
+        int(np.clip(MAX_STIMULI // (case.replicas * case.layers[0]), 20, n_trials))
+        for case in cases
+    ]
     reference = {}
     with _empty_cache():
-        for case in cases:
+        compile_s = _compile_all(
+            cases, chunks, lambda *event: progress(f"{len(cases)} networks", *event, "")
+        )
+        for case, chunk, build_s in zip(cases, chunks, compile_s, strict=True):
             label = f"{case.name} x {case.replicas} {case.device}"
-            chunk = int(np.clip(MAX_STIMULI // (case.replicas * case.layers[0]), 20, n_trials))
 
             def report(*event, label=label):
                 progress(label, *event, "")
 
             bench = _Bench(case, chunk, report)
-            bench.run(min(N_REPLAYED, chunk), "train")
+            n = bench.run(min(N_REPLAYED, chunk), "train").in_a_second(chunk)
             for done in range(rounds):
-                bench.time(chunk, "train")
-                bench.time(chunk, "test")
-                report("run", 2 * chunk * (done + 1), 2 * chunk * rounds)
+                bench.time(n, "train")
+                bench.time(n, "test")
+                report("run", 2 * n * (done + 1), 2 * n * rounds)
             ms = bench.median("train", "ms")
             per_s = 1e3 * case.replicas / ms
             reference.setdefault(case.layers, per_s)
@@ -416,9 +444,9 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=3, progress=None):
                 "replicas": case.replicas,
                 "synapses": bench.network.n_synapses,
                 "steps": PARAMETERS.timing.steps,
-                "compile_s": bench.compile_s,
+                "compile_s": build_s,
                 "create_s": bench.median("train", "create_s"),
-                "chunk_trials": chunk,
+                "chunk_trials": n,
                 "chunk_rest_s": bench.median("train", "rest_s"),
                 "ms_per_training_trial": ms,
                 "ms_per_test_trial": bench.median("test", "ms"),

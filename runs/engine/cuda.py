@@ -234,7 +234,7 @@ def generate(network, directory, compute_capability):
 
     def prepare(device, objects):
         trials.append(device.get_array_name(objects.afferents.variables["n_trials"]))
-        device.insert_code("after_network_run", _REPORT_MEMORY)
+        device.insert_code("before_end", _REPORT_MEMORY)
 
     try:
         with (

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 from ..engine import cuda_on_cpu
+from ..gpu import needs_gpu
 
 DEMO = ("demo", "--epochs", "2", "--layers", "64,64")
 SEEDS = ("--seed", "0,1")
@@ -101,18 +103,23 @@ def weights(folder):
     return arrays(folder / "weights.npz")
 
 
-def assert_same_run(folder, other):
-    """Weights, recalled stimuli and every frame to the bit."""
+def assert_same_run(folder, other, tolerance=0):
+    """Weights, recalled stimuli and every frame, without a tolerance to the bit."""
     for file in ("weights.npz", "recall.npz"):
         first, second = arrays(folder / file), arrays(other / file)
         assert first.keys() == second.keys()
         for name, array in first.items():
-            np.testing.assert_array_equal(array, second[name], err_msg=name)
+            if tolerance and array.dtype.kind == "f":
+                np.testing.assert_allclose(array, second[name], tolerance, tolerance, err_msg=name)
+            else:
+                np.testing.assert_array_equal(array, second[name], err_msg=name)
     frames = sorted(file.name for file in other.glob("*.parquet"))
     assert len(frames) >= 8 and frames == sorted(file.name for file in folder.glob("*.parquet"))
     for name in frames:
         first, second = (pd.read_parquet(f / name) for f in (folder, other))
-        pd.testing.assert_frame_equal(first, second, check_exact=True)
+        pd.testing.assert_frame_equal(
+            first, second, check_exact=not tolerance, rtol=tolerance, atol=tolerance
+        )
 
 
 @pytest.mark.skipif(not PROC, reason="needs /proc")
@@ -228,7 +235,9 @@ def assert_nothing_goes_on(run, folder):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
-def killed_and_resumed(start, finished, out, kills, longest_s, arguments=DEMO, **options):
+def killed_and_resumed(
+    start, finished, out, kills, longest_s, arguments=DEMO, tolerance=0, **options
+):
     """Kill a run again and again, each time resumed; a finished one is compared and begun anew.
 
     Parameters
@@ -252,7 +261,7 @@ def killed_and_resumed(start, finished, out, kills, longest_s, arguments=DEMO, *
             if killed and code != 0:
                 break
             assert code == 0, said  # over before it could be killed
-            assert_same_run(folder, finished)
+            assert_same_run(folder, finished, tolerance)
             done += 1
             folder = out / str(done)
             share /= 2
@@ -264,7 +273,7 @@ def killed_and_resumed(start, finished, out, kills, longest_s, arguments=DEMO, *
     run = start(*arguments, "--out", folder, *resume, **options)
     code, said = run.end()
     assert code == 0, said
-    assert_same_run(folder, finished)
+    assert_same_run(folder, finished, tolerance)
     assert n == len(kills)
 
 
@@ -276,14 +285,33 @@ def test_killed_run_goes_on_to_the_same_bits(start, finished, tmp_path):
     killed_and_resumed(start, finished[0], tmp_path, kills, longest_s=8)
 
 
+def double_precision(*arguments):
+    """Command line of ``bsd`` with a network in double precision."""
+    program = """
+from functools import partial
+
+import bsd.runs.experiments.run as run
+from bsd.runs.cli import main
+
+run.BidirectionalNetwork = partial(run.BidirectionalNetwork, precision="float64")
+main()
+"""
+    return [sys.executable, "-c", program, *map(str, arguments)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not PROC, reason="needs /proc")
 @pytest.mark.skipif(find_spec("brian2cuda") is None, reason="needs brian2cuda: make setup-cuda")
-def test_killed_run_on_cuda_goes_on_to_the_same_bits(start, tmp_path):
-    """The program for a GPU, on the CPU, where its sums have one order: no tolerance is needed."""
+@pytest.mark.parametrize(
+    "command, tolerance",
+    [(cuda_on_cpu.command, 0), pytest.param(double_precision, 1e-9, marks=needs_gpu)],
+    ids=["cpu", "gpu"],
+)
+def test_killed_run_on_cuda_goes_on(start, tmp_path, command, tolerance):
+    """To the same bits with the CPU as the GPU; on a GPU, sums have another order in each run."""
     arguments = ("demo", "--epochs", "2", "--layers", "32,32", "--device", "cuda")
-    run = start(*arguments, "--out", tmp_path / "finished", command=cuda_on_cpu.command)
+    run = start(*arguments, "--out", tmp_path / "finished", command=command)
     began = time.monotonic()
     run.wait_for(tmp_path / "finished", "checkpoint-*.npz")
     compiled_s = time.monotonic() - began
@@ -293,8 +321,8 @@ def test_killed_run_on_cuda_goes_on_to_the_same_bits(start, tmp_path):
     shares = np.random.default_rng(2).uniform(0.2, 1, 3)
     kills = list(zip(("simulation", "python", "both"), shares, strict=True))
     killed_and_resumed(
-        start, tmp_path / "finished", tmp_path, kills, longest_s, arguments,
-        command=cuda_on_cpu.command,
+        start, tmp_path / "finished", tmp_path, kills, longest_s, arguments, tolerance,
+        command=command,
     )
 
 

@@ -1,8 +1,9 @@
-"""CUDA without a GPU: the generated program run on the CPU, read, and compiled by nvcc.
+"""CUDA: the generated program run on the CPU and on a GPU, read, and compiled by nvcc.
 
-The program is compiled as C++ (`cuda_on_cpu`), where a kernel is a loop over its threads, so that
-all its kernels, copies and index arithmetic are put to the test, though not what threads do at the
-same time; that is what the tests of the generated statements are for.
+On the CPU the program is compiled as C++ (`cuda_on_cpu`), where a kernel is a loop over its
+threads, so that all its kernels, copies and index arithmetic are put to the test without a GPU,
+though not what threads do at the same time; that is what the tests on a GPU and of the generated
+statements are for.
 """
 
 import ctypes
@@ -26,6 +27,7 @@ from bsd.networks.layout import Layout
 from bsd.runs.engine import Simulation, cuda
 from bsd.runs.engine.export import export_cuda, load_results
 
+from ..gpu import needs_gpu
 from . import cuda_on_cpu
 
 needs_brian2cuda = pytest.mark.skipif(
@@ -59,11 +61,12 @@ def network(request, small_network):
 @pytest.fixture
 def on_cpu(monkeypatch):
     """The device "cuda", with the CPU as its GPU; holds the kernel launches of the last run."""
-    launched = []
+    launched, usual = [], cuda.CudaSimulator._hear
 
     def hear(self, word, value):
         if word == "launches":
             launched[:] = [int(value)]
+        usual(self, word, value)
 
     for owner, name, value in cuda_on_cpu.INSTEAD:
         monkeypatch.setattr(owner, name, value)
@@ -89,13 +92,19 @@ def table(trial_table):
 # ---------------------------------------------------------------------- run on the CPU
 
 
+@pytest.fixture(params=["cpu", "cpu-backward", pytest.param("gpu", marks=needs_gpu)])
+def processor(request, monkeypatch):
+    """What the device "cuda" is; on the CPU, threads run in one order or the other."""
+    if request.param != "gpu":
+        request.getfixturevalue("on_cpu")
+    if request.param == "cpu-backward":
+        monkeypatch.setenv("BACKWARD", "1")
+
+
 @needs_brian2cuda
 @needs_compiler
-@pytest.mark.parametrize("order", ["forward", "backward"])
-def test_cuda_program_equals_numpy(on_cpu, network, dataset, table, order, monkeypatch):
+def test_cuda_program_equals_numpy(processor, network, dataset, table):
     """Spikes exactly, potentials and weights to 1e-9 (float64), in whatever order threads run."""
-    if order == "backward":
-        monkeypatch.setenv("BACKWARD", "1")
     a, b = (Simulation(network, dataset, device, seed=2) for device in ("runtime", "cuda"))
     on_numpy, compiled = a.run(table), b.run(table)
     for name in ("spikes", "cell_counts", "counts"):
@@ -113,6 +122,23 @@ def test_cuda_program_equals_numpy(on_cpu, network, dataset, table, order, monke
             assert np.abs(start[name] - b.state[name]).max() > 1e-4, name
 
 
+@needs_gpu
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_one_trial_changes_weights_as_in_cpp(small_network, dataset, trial_table, replicas):
+    """In single precision to 1e-5, by up to 0.1."""
+    network = small_network(precision="float32", replicas=replicas)
+    states = []
+    for device in ("cpp", "cuda"):
+        simulation = Simulation(network, dataset, device, seed=2)
+        simulation.run(trial_table(1))
+        states.append(simulation.state)
+    start = network.initial_state(network.seeds(2))
+    for name, values in states[0].items():
+        np.testing.assert_allclose(states[1][name], values, rtol=0, atol=1e-5, err_msg=name)
+    for name in ("afferent_basal.w", "cortical_basal.w"):
+        assert np.abs(states[0][name] - start[name]).max() > 1e-3
+
+
 @needs_brian2cuda
 @needs_compiler
 def test_a_short_chunk_ends_early_and_launches_are_counted(on_cpu, network, dataset, trial_table):
@@ -126,6 +152,7 @@ def test_a_short_chunk_ends_early_and_launches_are_counted(on_cpu, network, data
     once = 30  # creation and destruction
     # kernels of synapses are launched where a cell fired only
     assert 0.7 * most < on_cpu[0] <= most + once
+    assert simulation.simulator.device_mb == 2  # that of `cuda_on_cpu.h`
     assert simulation.simulator.launches_per_step == pytest.approx(
         counted["kernels_per_step"]
         + counted["kernels_per_trial"] / network.parameters.timing.steps

@@ -17,6 +17,8 @@ from bsd.equations import InputError
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
 
+from ..gpu import needs_gpu
+
 #: Between them: both parameter sets, both projections, both encoders, both features, two top
 #: rules, refractory period; the first is retinotopic below the output and has ON and OFF
 #: afferents, the second has the equations of the fixture `adaptation`, too.
@@ -285,8 +287,9 @@ def test_failed_build_leaves_nothing_behind(small_network, dataset, monkeypatch,
 
 
 @pytest.mark.slow
-def test_devices_agree_in_distribution(small_network, dataset, trial_table):
-    """NumPy with seeds 0 to 4, C++ with seeds 5 to 9; a membrane three times as slow is found."""
+@pytest.mark.parametrize("device", ["cpp", pytest.param("cuda", marks=needs_gpu)])
+def test_devices_agree_in_distribution(small_network, dataset, trial_table, device):
+    """NumPy with seeds 0 to 4, the other with 5 to 9; a membrane three times as slow is found."""
     table = trial_table(2, learn=0.0, phase="test")
 
     def network(**assignments):
@@ -300,8 +303,8 @@ def test_devices_agree_in_distribution(small_network, dataset, trial_table):
         return spikes[spikes["pathway"] != "afferent"], recording.counts[cells]
 
     on_numpy = recorded(network(), "runtime", 0)
-    same = agreement(on_numpy, recorded(network(), "cpp", 5), 10.0)
+    same = agreement(on_numpy, recorded(network(), device, 5), 10.0)
     assert set(same["statistic"]) == {"rate_hz", "cv", "correlation"}
     assert same["p_value"].min() > 0.05, same
     slower = network(**{"cell.tau_soma": 3 * network().parameters.cell.tau_soma})
-    assert agreement(on_numpy, recorded(slower, "cpp", 5), 10.0)["p_value"].min() < 0.05
+    assert agreement(on_numpy, recorded(slower, device, 5), 10.0)["p_value"].min() < 0.05
