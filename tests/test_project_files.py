@@ -49,6 +49,14 @@ def test_lock_satisfies_pyproject():
     assert setuptools.version in build.specifier
 
 
+def test_lock_has_all_that_its_packages_need():
+    pins = requirements(line for line in LOCK if not line.startswith("#"))
+    for name in pins:
+        for need in map(Requirement, metadata.requires(name) or ()):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(need.name) in pins, f"{name} needs {need}"
+
+
 def test_cuda_lock_satisfies_pyproject():
     pins = requirements(line for line in CUDA_LOCK if not line.startswith("#"))
     allowed = requirements(EXTRAS["cuda"])

@@ -304,14 +304,14 @@ main()
 @pytest.mark.skipif(not PROC, reason="needs /proc")
 @pytest.mark.skipif(find_spec("brian2cuda") is None, reason="needs brian2cuda: make setup-cuda")
 @pytest.mark.parametrize(
-    "command, tolerance",
+    "program, tolerance",
     [(cuda_on_cpu.command, 0), pytest.param(double_precision, 1e-9, marks=needs_gpu)],
     ids=["cpu", "gpu"],
 )
-def test_killed_run_on_cuda_goes_on(start, tmp_path, command, tolerance):
+def test_killed_run_on_cuda_goes_on(start, tmp_path, program, tolerance):
     """To the same bits with the CPU as the GPU; on a GPU, sums have another order in each run."""
     arguments = ("demo", "--epochs", "2", "--layers", "32,32", "--device", "cuda")
-    run = start(*arguments, "--out", tmp_path / "finished", command=command)
+    run = start(*arguments, "--out", tmp_path / "finished", command=program)
     began = time.monotonic()
     run.wait_for(tmp_path / "finished", "checkpoint-*.npz")
     compiled_s = time.monotonic() - began
@@ -322,7 +322,7 @@ def test_killed_run_on_cuda_goes_on(start, tmp_path, command, tolerance):
     kills = list(zip(("simulation", "python", "both"), shares, strict=True))
     killed_and_resumed(
         start, tmp_path / "finished", tmp_path, kills, longest_s, arguments, tolerance,
-        command=command,
+        command=program,
     )
 
 
