@@ -91,9 +91,9 @@ def _cohorts(out, as_json):
     with RunProgress(console) as progress:
         for row in measure_cohorts(cohort_cases(), progress=progress.update):
             rows.append(row)
-            pd.DataFrame(rows).to_csv(out / "cohorts.csv", index=False)
-    frame = pd.DataFrame(rows)
-    plot_cohorts(frame).figure.savefig(out / "cohorts.png", dpi=150)
+            frame = pd.DataFrame(rows)
+            frame.to_csv(out / "cohorts.csv", index=False)
+            plot_cohorts(frame).figure.savefig(out / "cohorts.png", dpi=150)
     _print_table(cohort_table(frame))
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:
