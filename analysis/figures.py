@@ -35,6 +35,7 @@ _LOG_RATIO = 30
 _LEAST_SPAN = 0.05
 _SWEEP_LABELS = {
     "accuracy": ("test accuracy (%)", 100),
+    "reconstruction_ssim": ("SSIM of reconstructions", 1),
     "kappa": ("kappa of paired cells", 1),
     "rate_forward_hz": ("rate of type-1 cells (Hz)", 1),
     "ms_per_trial": ("computing time per trial (ms)", 1),

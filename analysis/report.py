@@ -435,12 +435,15 @@ def _confusion(results):
         f"{int(wrong.to_numpy().sum())} decisions are wrong, {none} of them ties or silence.",
     ]
     confused = wrong.drop(columns=measures.NO_PERCEPT)
+    names = sequences.symbols(results.folder)
     if confused.to_numpy().any():
         true, decided = confused.stack().idxmax()
         caption.append(
-            f"The most frequent confusion is {true} taken for {decided} "
+            f"The most frequent confusion is {names.get(true, true)} taken for "
+            f"{names.get(decided, decided)} "
             f"({confused.loc[true, decided]} of {table.loc[true].sum()} trials)."
         )
+    table = table.rename(index=names, columns=names)
     return Section(
         "confusion", "Perception: which concepts are confused", " ".join(caption),
         lambda figure: figures.plot_confusion(table, ax=figure.subplots()),

@@ -7,7 +7,8 @@ import pandas as pd
 
 from bsd.analysis.frames import require_columns
 
-__all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sections"]
+__all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sections",
+           "symbols"]
 
 #: Characters of a line of the text that a network writes.
 LINE = 60
@@ -209,6 +210,15 @@ def _context_section(generated, metrics):
         ),
         "table": pd.DataFrame(rows),
     }
+
+
+def symbols(folder):
+    """Names of the concepts of a run on a text, by number; empty for other runs."""
+    generated = folder / "generated.json"
+    if not generated.is_file():
+        return {}
+    known = json.loads(generated.read_text()).get("symbols", "")
+    return {number: _visible(symbol, alone=True) for number, symbol in enumerate(known)}
 
 
 def _visible(symbol, alone=False):

@@ -17,6 +17,8 @@ _MEASURES = {
     "rate_forward_hz": ("Firing rates", "rate (Hz)", 1, 1),
     "ms_per_trial": ("Time", "ms per trial", 1, 2),
 }
+#: The first of these where nothing is decided, as by an autoencoder.
+_LIKENESS = {"reconstruction_ssim": ("Likeness", "SSIM", 1, 3)}
 _MOST_ROWS = 30
 
 
@@ -48,13 +50,15 @@ def write_sweep_report(folder):
     if done.empty:
         raise ValueError(f"no run of the sweep {folder} has finished: see {folder / 'logs'}")
     with_factors = frame["reference"].any() and frame["factor"].ne("").any()
-    sections = _by_factor(frame) if with_factors else _by_column(frame)
+    measured = _measured(frame)
+    sections = (_by_factor if with_factors else _by_column)(frame, measured)
     return write_page(
         folder,
         sections,
         name=folder.resolve().name,
         kind="sweep",
-        lead=differences_text(frame) if with_factors else _best(frame),
+        lead=differences_text(frame) if with_factors and "accuracy" in measured
+        else _best(frame, next(iter(measured))),
         command=None,
         numbers=[
             ("Points", str(frame["point"].nunique())),
@@ -69,7 +73,15 @@ def write_sweep_report(folder):
     )
 
 
-def _by_factor(frame):
+def _measured(frame):
+    """What is drawn and listed; points are ordered by the first."""
+    if frame["accuracy"].notna().any():
+        return _MEASURES
+    likeness = {k: v for k, v in _LIKENESS.items() if frame.get(k, pd.Series()).notna().any()}
+    return likeness | {k: v for k, v in _MEASURES.items() if k != "accuracy" or not likeness}
+
+
+def _by_factor(frame, measured):
     """A figure of each measure with a panel for each factor, and the table of all points."""
     about = {
         "accuracy": "Mean and SD over seeds at each point; the diamond and the dashed line are the "
@@ -81,6 +93,8 @@ def _by_factor(frame):
         "driven, after training.",
         "ms_per_trial": "Computing time of a training trial; it depends on the machine and on what "
         "else ran there.",
+        "reconstruction_ssim": "Structural similarity of test stimuli and their reconstructions, "
+        "mean and SD over seeds; the diamond and the dashed line are the reference.",
     }
     return [
         Section(
@@ -88,13 +102,13 @@ def _by_factor(frame):
             lambda figure, measure=measure: figures.plot_factors(
                 frame, measure, figure.subplots()
             ),
-            _table(frame) if measure == "accuracy" else None,
+            _table(frame, measured) if measure == next(iter(measured)) else None,
         )
-        for measure, (title, *_) in _MEASURES.items()
+        for measure, (title, *_) in measured.items()
     ]
 
 
-def _by_column(frame):
+def _by_column(frame, measured):
     """A figure for each thing varied, a panel for each measure."""
     columns = varied_columns(frame)
     if "depth" in columns:
@@ -108,29 +122,32 @@ def _by_column(frame):
 
         def draw(figure, column=column):
             figure.set_figheight(5.2)
-            for ax, measure in zip(figure.subplots(2, 2).ravel(), _MEASURES, strict=True):
+            for ax, measure in zip(figure.subplots(2, 2).ravel(), measured, strict=True):
                 figures.plot_sweep(frame, column, measure, ax=ax)
             figure.set_figheight(5.2)
 
-        table = _table(frame) if number == 0 else None
+        table = _table(frame, measured) if number == 0 else None
         sections.append(Section(f"varied-{column}", column, caption, draw, table))
     return sections
 
 
-def _table(frame):
+def _table(frame, measured):
     """Points with the means of all measures, the best first."""
-    means = point_means(frame)
+    main = next(iter(measured))
+    scale, digits = measured[main][2:]
+    means = point_means(frame, main)
     table = pd.DataFrame({"point": means["factor"].where(
         means["factor"] == "", means["factor"] + ": ") + means["label"]})
-    for measure, (_, heading, scale, digits) in _MEASURES.items():
+    for measure, (_, heading, own_scale, own_digits) in measured.items():
         own = point_means(frame, measure)
         table[heading] = [
-            _with_sd(scale * row.mean, scale * row.sd, digits) for row in own.itertuples()
+            _with_sd(own_scale * row.mean, own_scale * row.sd, own_digits)
+            for row in own.itertuples()
         ]
     if frame["reference"].any():
-        change = differences(frame).set_index("point")
+        change = differences(frame, main).set_index("point")
         table.insert(2, "difference", [
-            _with_sd(100 * change["mean"][p], 100 * change["sd"][p], 2, "+")
+            _with_sd(scale * change["mean"][p], scale * change["sd"][p], digits, "+")
             if p in change.index else "reference" for p in means["point"]
         ])
     order = means["mean"].sort_values(ascending=False).index
@@ -143,16 +160,21 @@ def _with_sd(mean, sd, digits, sign=""):
     return f"{mean:{sign}.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
 
 
-def _best(frame):
-    means = point_means(frame)
+def _best(frame, measure):
+    means = point_means(frame, measure)
     if means["mean"].isna().all():
         return f"{len(means)} points; nothing was decided, see results.parquet."
     best, worst = means.loc[means["mean"].idxmax()], means.loc[means["mean"].idxmin()]
     seeds = f"mean of {best['n_seeds']} seeds" if best["n_seeds"] > 1 else "one seed"
+    reached = {
+        "accuracy": (100, 1, " % of the test trials decided correctly"),
+        "reconstruction_ssim": (1, 3, " structural similarity of test stimuli and reconstructions"),
+    }
+    scale, digits, what = reached[measure]
     return (
         f"Of {len(means)} points the best is {best['label']} with "
-        f"{_with_sd(100 * best['mean'], 100 * best['sd'], 1)} % of the test trials decided "
-        f"correctly ({seeds}), the worst {worst['label']} with "
-        f"{_with_sd(100 * worst['mean'], 100 * worst['sd'], 1)} %. The best of many is chosen by "
+        f"{_with_sd(scale * best['mean'], scale * best['sd'], digits)}{what} ({seeds}), the worst "
+        f"{worst['label']} with {_with_sd(scale * worst['mean'], scale * worst['sd'], digits)}"
+        f"{' %' if scale == 100 else ''}. The best of many is chosen by "
         "the test trials that it is judged by: confirm it with other seeds."
     )

@@ -299,7 +299,7 @@ _CUDA_ARRAYS = {
     ),
 }
 
-#: The rows of a population follow one another. Loads of 16 rows are under way at a time.
+#: The rows of a population follow one another.
 DRIVE_CUDA = """
 static inline __host__ __device__ @REAL@ @NAME@(
     const int32_t i, const @REAL@* emit, const int32_t* source_start, const int32_t* source_stop,

@@ -374,16 +374,15 @@ def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress
 
 
 def cohort_cases():
-    """Networks for a GPU: many replicas of narrow ones to few of wide ones, and a single one of
-    each width in C++."""
-    first, last = LAYERS[0], LAYERS[-1]
-    replicas = {512: (1, 4, 16, 64, 256), 1024: (1, 16), 2048: (1, 4), 4096: (1,)}
-    cases = []
-    for width, numbers in replicas.items():
-        layers = (first, width, width, last)
-        cases.append(Case(layers, sweep="replicas"))
-        cases += [Case(layers, sweep="replicas", replicas=n, device="cuda") for n in numbers]
-    return cases
+    """Networks for a GPU, each width after a single one in C++; what takes longest comes last."""
+    cases = {}
+    for width, replicas in ((512, (1, 4, 16, 64)), (1024, (1, 16)), (2048, (1, 4)), (4096, (1,)),
+                            (512, (256,))):
+        layers = (LAYERS[0], width, width, LAYERS[-1])
+        cases.setdefault(Case(layers, sweep="replicas"))
+        for n in replicas:
+            cases.setdefault(Case(layers, sweep="replicas", replicas=n, device="cuda"))
+    return list(cases)
 
 
 def measure_cohorts(cases, *, n_trials=1000, rounds=2, progress=None):

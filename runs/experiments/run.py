@@ -293,8 +293,9 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     if experiment.data == "text":
         progress("run", n_trials, n_trials, "writing a text")
         context = recalled_context(recall["recalled"], class_means, dataset)
+        written = generate(simulation, dataset, seeds[0])
         folder.write_json(
-            "generated", {**generate(simulation, dataset, seeds[0]), "context": context}
+            "generated", {**written, "context": context, "symbols": dataset.symbols}
         )
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"

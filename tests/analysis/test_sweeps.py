@@ -1,5 +1,7 @@
 """Frames of sweeps: means over seeds, differences from the reference, figures, report."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,8 +112,23 @@ def test_report_stands_alone(frame, tmp_path, with_factors):
         assert drawn == {"varied-learning.lam", "varied-learning.loss"}
 
 
+@pytest.mark.parametrize("with_factors", [True, False])
+def test_where_nothing_is_decided_points_are_ordered_by_likeness(frame, tmp_path, with_factors):
+    likeness = frame["accuracy"].rank() / 100
+    frame = frame.assign(accuracy=np.nan, reconstruction_ssim=likeness)
+    if not with_factors:
+        frame = frame.assign(factor="", reference=False)
+    frame.to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").touch()
+    html = write_sweep_report(tmp_path).read_text()
+    assert re.search(r"points the best is lambda = 5 with 0\.\d{3} ± 0\.", html)
+    assert "tructural similarity" in html and "accuracy" not in html
+    drawn = {file.stem for file in (tmp_path / "figures").iterdir()}
+    assert ("reconstruction_ssim" in drawn) == with_factors and "accuracy" not in drawn
+
+
 def test_each_parameter_is_drawn_against_accuracy_alignment_rates_and_time(frame):
-    sections = sweep_report._by_column(frame)
+    sections = sweep_report._by_column(frame, sweep_report._measured(frame))
     assert [section.name for section in sections] == [
         "varied-learning.lam", "varied-learning.loss"
     ]

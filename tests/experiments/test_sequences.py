@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bsd.analysis.sequences import symbols
 from bsd.equations import InputError
 from bsd.runs.experiments import experiment, run_experiment
 
@@ -58,6 +59,7 @@ def test_a_run_on_a_text_has_its_report(text_run):
     _, folder = text_run
     page = write_report(folder).read_text()
     assert "Next character" in page and "trigram model" in page
+    assert symbols(folder) == {0: "a", 1: "b", 2: "c"}
 
 
 @pytest.fixture(scope="module")
