@@ -96,7 +96,8 @@ def finished_rows(path, settings):
 
 
 def measure_learning(
-    experiment, seeds, *, torch_python=None, n_train=None, finished=None, save=None, progress=None
+    experiment, seeds, *, methods=None, torch_python=None, n_train=None, finished=None, save=None,
+    progress=None,
 ):
     """Train the streaming rule and the baselines, as many at a time as there are cores.
 
@@ -109,6 +110,8 @@ def measure_learning(
     ----------
     experiment : Experiment
     seeds : sequence of int
+    methods : sequence of str, optional
+        Those to run, of `OWN` and `BASELINES`; all by default.
     torch_python : str, optional
         Without it, the baselines are left out.
     n_train : int, optional
@@ -129,20 +132,20 @@ def measure_learning(
     """
     return train_all(
         experiment, seeds, (OWN, _curve_of_streaming), (BASELINES, _curve_of_baseline),
-        torch_python=torch_python, n_train=n_train, finished=finished, save=save,
+        methods=methods, torch_python=torch_python, n_train=n_train, finished=finished, save=save,
         progress=progress,
     )
 
 
 def train_all(
-    experiment, seeds, own, baselines, *, torch_python=None, n_train=None, finished=None,
-    save=None, progress=None, **request,
+    experiment, seeds, own, baselines, *, methods=None, torch_python=None, n_train=None,
+    finished=None, save=None, progress=None, **request,
 ):
     """Train methods on the same data, as many at a time as there are cores.
 
     Parameters
     ----------
-    experiment, seeds, torch_python, n_train, finished, save, progress
+    experiment, seeds, methods, torch_python, n_train, finished, save, progress
         See `measure_learning`.
     own : tuple of (dict, callable)
         Methods of the streaming rule with what differs in their parameters, and
@@ -160,6 +163,10 @@ def train_all(
         All frames, in the order of the methods.
     """
     (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
+    order = [*own, *baselines]
+    if methods is not None:
+        own = {name: changes for name, changes in own.items() if name in methods}
+        baselines = [name for name in baselines if name in methods]
     dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
     if torch_python:
@@ -203,7 +210,7 @@ def train_all(
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:
         data = Path(scratch) / "data.npz"
         return collect(
-            [*own, *baselines], jobs, finished=finished, save=save, progress=progress
+            order, jobs, finished=finished, save=save, progress=progress
         )
 
 
@@ -224,6 +231,11 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
     Returns
     -------
     DataFrame
+
+    Raises
+    ------
+    InputError
+        If there is nothing to measure: PyTorch is missing, and only baselines were asked for.
     """
     lock, stopped = threading.Lock(), threading.Event()
     frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
@@ -260,6 +272,8 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
+    if not frames:
+        raise InputError("the methods asked for need PyTorch, which was not found: make torch.")
     return ordered()
 
 
@@ -361,15 +375,14 @@ def summarise_learning(curves):
         ``accuracy``, ``accuracy_sd``, ``accuracy_voltage``, ``accuracy_train``, ``trials_to_95``
         (training trials until the first epoch with so many test decisions right, None where a seed
         never had) and ``learning_rate``, each by method; ``gap_to_bp_points``, backpropagation
-        minus ours; ``streaming_minus_batch_points``, ours minus batch-128 BSD; both None without
-        PyTorch.
+        minus ours; ``streaming_minus_batch_points``, ours minus batch-128 BSD; None where one of
+        the two was not measured.
     """
     last = curves[curves["epoch"] == curves["epoch"].max()].groupby("method", sort=False)
     accuracy = last["accuracy"].mean()
     reached = curves[curves["accuracy"] >= TARGET].groupby(["method", "seed"])["trials"].min()
     reached = reached.unstack().reindex(index=accuracy.index, columns=curves["seed"].unique())
-    ours = accuracy["streaming"]
-    bp, batch = accuracy.get("bp"), accuracy.get("batch_bsd")
+    ours, bp, batch = map(accuracy.get, ("streaming", "bp", "batch_bsd"))
     return {
         "accuracy": _plain(accuracy),
         "accuracy_sd": _plain(last["accuracy"].std()),
@@ -377,11 +390,15 @@ def summarise_learning(curves):
         "accuracy_train": _plain(last["accuracy_train"].mean()),
         "trials_to_95": _plain(reached.mean(axis=1, skipna=False)),
         "learning_rate": _plain(last["learning_rate"].mean()),
-        "gap_to_bp_points": None if bp is None else float(100 * (bp - ours)),
-        "streaming_minus_batch_points": None if batch is None else float(100 * (ours - batch)),
+        "gap_to_bp_points": _points(bp, ours),
+        "streaming_minus_batch_points": _points(ours, batch),
         "seeds": [int(seed) for seed in curves["seed"].unique()],
         "epochs": int(curves["epoch"].max()),
     }
+
+
+def _points(first, second):
+    return None if first is None or second is None else float(100 * (first - second))
 
 
 def _plain(values):

@@ -265,7 +265,7 @@ def _of_concepts(data, layers, epochs, train, set_):
     return chosen
 
 
-def _measured(measure, chosen, seeds, path, n_train=None, **grid):
+def _measured(measure, chosen, seeds, path, n_train=None, methods=None, **grid):
     """Rows of a measurement, which are kept at `path` as they come; `grid` as of `comparison`."""
     from bsd.analysis.sequences import SIMPLE
     from bsd.runs.bench.learning import comparison, finished_rows
@@ -282,7 +282,8 @@ def _measured(measure, chosen, seeds, path, n_train=None, **grid):
     def save(rows):
         write_atomically(path, lambda file: rows.to_csv(file, index=False))
 
-    more = {} if n_train is None else {"n_train": n_train}
+    more = {"n_train": n_train, "methods": methods}
+    more = {name: value for name, value in more.items() if value is not None}
     with RunProgress(console) as progress:
         rows = measure(
             chosen, numbers, torch_python=python, finished=finished, save=save,
@@ -290,7 +291,10 @@ def _measured(measure, chosen, seeds, path, n_train=None, **grid):
         )
     # what has no seed stands at the first one
     without_seed = rows["method"].isin(["training images", "trigram", *SIMPLE])
-    return rows[rows["seed"].isin(numbers) | without_seed].reset_index(drop=True)
+    asked = rows["seed"].isin(numbers) | without_seed
+    if methods is not None:
+        asked &= rows["method"].isin(methods)
+    return rows[asked].reset_index(drop=True)
 
 
 @bench.command()
@@ -300,6 +304,10 @@ def learning(
     epochs: Epochs = None,
     seeds: Seeds = "0,1,2",
     train: Train = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one, again for more: streaming, bp, ...", metavar="NAME"),
+    ] = None,
     set_: Set = None,
     out: Out = None,
     as_json: Json = False,
@@ -308,12 +316,16 @@ def learning(
 
     Stopped at any moment, the same command goes on with what is missing.
     """
-    from bsd.runs.bench.learning import measure_learning, summarise_learning
+    from bsd.runs.bench.learning import BASELINES, OWN, measure_learning, summarise_learning
 
+    for name in method or ():
+        if name not in [*OWN, *BASELINES]:
+            known = "; ".join([*OWN, *BASELINES])
+            raise InputError(f"--method {name}: give one of {known}.")
     out = out or Path("results") / f"bench-learning-{data}"
     path = out / "learning.csv"
     chosen = _of_concepts(data, layers, epochs, train, set_)
-    curves = _measured(measure_learning, chosen, seeds, path, train)
+    curves = _measured(measure_learning, chosen, seeds, path, train, method or None)
     found = summarise_learning(curves)
     _save_learning(curves, found, out)
     _print_learning(chosen, found)

@@ -123,6 +123,45 @@ def test_only_what_is_missing_is_run(monkeypatch):
     assert [len(f) for f in saved] == [6, 9, 12]
 
 
+def test_only_the_methods_asked_for_are_run(monkeypatch):
+    """What the folder holds of others stays."""
+    ran = []
+
+    def train(method, experiment, dataset, seed, report):
+        ran.append((method, seed))
+        return None, decided(pd.Series([0.5, 0.6, 0.7], index=[1, 2, 3]))
+
+    monkeypatch.setattr(learning, "_train_streaming", train)
+    monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
+    found = learning.measure_learning(
+        experiment("digits"), [0], methods=["streaming"], finished=curves(bp=0.9, frozen=0.8)
+    )
+    assert ran == [("streaming", 0)]
+    assert list(found["method"].unique()) == ["streaming", "bp", "frozen"]
+
+
+def test_only_the_methods_asked_for_are_summarised(monkeypatch, bsd, tmp_path):
+    frame = curves(streaming=0.9, bp=0.95, frozen=0.8)
+    monkeypatch.setattr(learning, "measure_learning", lambda *a, **k: frame)
+    monkeypatch.setattr("bsd.runs.bench.torch_process.find_torch_python", lambda: None)
+    command = ("bench", "learning", "--data", "digits", "--seeds", "0,1", "--out", tmp_path)
+    code, out, err = bsd(*command, "--method", "bp", "--method", "frozen", "--json")
+    assert code == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert list(found["accuracy"]) == ["bp", "frozen"]
+    assert found["gap_to_bp_points"] is None
+    code, _, err = bsd(*command, "--method", "magic")
+    assert code == 2 and "--method magic: give one of streaming" in err
+
+
+def test_baselines_alone_need_torch(bsd, tmp_path, monkeypatch):
+    monkeypatch.setattr("bsd.runs.bench.torch_process.find_torch_python", lambda: None)
+    code, _, err = bsd(
+        "bench", "learning", "--data", "digits", "--method", "bp", "--out", tmp_path / "out"
+    )
+    assert code == 2 and "need PyTorch" in err and "Traceback" not in err
+
+
 def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
     asked = []
 
