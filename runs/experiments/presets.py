@@ -4,13 +4,20 @@ import inspect
 from dataclasses import dataclass, field, replace
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters
-from bsd.runs.data import load_series, load_text
+from bsd.runs.data import load, load_series, load_text
 from bsd.runs.literals import parse_literal
 
-__all__ = ["PRESETS", "SEQUENCES", "Experiment", "experiment"]
+__all__ = ["PRESETS", "SEQUENCES", "Experiment", "data_set", "experiment"]
 
 #: Data that are a sequence, and what reads them.
 SEQUENCES = {"series": load_series, "text": load_text}
+
+
+def data_set(name, fold, folds, options):
+    """The data of that name: a fold where there are several, a sequence with its options."""
+    if name in SEQUENCES:
+        return SEQUENCES[name](**options, name=name)
+    return load(name, fold) if folds > 1 else load(name)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,10 @@ from bsd.analysis.perception import image_similarity
 from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.runs.data import load
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
-from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.presets import data_set
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
@@ -102,9 +101,7 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
 
 def load_data(experiment, fold):
     """The data set of an experiment, a fold of it where it has folds."""
-    if experiment.is_sequence:
-        return SEQUENCES[experiment.data](**experiment.options, name=experiment.data)
-    return load(experiment.data, fold) if experiment.folds > 1 else load(experiment.data)
+    return data_set(experiment.data, fold, experiment.folds, experiment.options)
 
 
 def experiment_table(experiment, dataset, seed):

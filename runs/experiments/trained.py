@@ -10,10 +10,9 @@ import yaml
 
 from bsd.equations import InputError, ModelParameters
 from bsd.networks import BidirectionalNetwork
-from bsd.runs.data import load
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.presets import data_set
 from bsd.runs.literals import parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
@@ -132,11 +131,9 @@ def _open(folder, replica):
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
             "was changed."
         )
-    folds = config.get("folds", 1)
-    if config["data"] in SEQUENCES:
-        dataset = SEQUENCES[config["data"]](**config["options"], name=config["data"])
-    else:
-        dataset = load(config["data"], config["fold"]) if folds > 1 else load(config["data"])
+    dataset = data_set(
+        config["data"], config["fold"], config.get("folds", 1), config.get("options")
+    )
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(
         folder, config, metrics, network, dataset, weights, seed, replica or 0

@@ -40,7 +40,7 @@ def folder(dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder, dataset):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trained_module, "load", lambda *_: dataset)
+        patch.setattr(trained_module, "data_set", lambda *_: dataset)
         return open_run(folder)
 
 
@@ -148,7 +148,7 @@ def test_what_an_autoencoder_is_not(simulation, trained, folder, dataset, bsd, m
         decode(simulation, np.zeros((2, 4)))
     with pytest.raises(InputError, match="codes must be"):
         decode(simulation, np.full((2, 5), 1.5))
-    monkeypatch.setattr(trained_module, "load", lambda *_: dataset)
+    monkeypatch.setattr(trained_module, "data_set", lambda *_: dataset)
     code, _, err = bsd("recall", folder)
     assert code == 2 and "bsd generate" in err
 

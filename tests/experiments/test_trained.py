@@ -20,7 +20,7 @@ from bsd.runs.trials import test_trials as perception_trials
 def small(monkeypatch, dataset):
     """A one-epoch experiment on the made-up data."""
     monkeypatch.setattr(run_module, "load_data", lambda *_: dataset)
-    monkeypatch.setattr(trained_module, "load", lambda *_: dataset)
+    monkeypatch.setattr(trained_module, "data_set", lambda *_: dataset)
     return experiment("demo").changed(hidden=(8, 7), epochs=1)
 
 

@@ -19,8 +19,7 @@ import pandas as pd
 import pytest
 
 from bsd.equations import InputError
-from bsd.runs.experiments import run as run_module
-from bsd.runs.experiments import run_many
+from bsd.runs.experiments import presets, run_many
 from bsd.runs.sweeps import run as sweep_module
 from bsd.runs.sweeps import run_sweep
 from bsd.runs.sweeps.worker import MEASURES
@@ -68,7 +67,7 @@ def undisturbed(tmp_path_factory, preload):
 def tiny_workers(preload):
     """The tiny data set in this process, and in the workers that it starts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "load", runpy.run_path(preload)["load"])
+        patch.setattr(presets, "load", runpy.run_path(preload)["load"])
         with dask.config.set({"distributed.worker.preload": [preload]}):
             yield
 
@@ -306,9 +305,9 @@ import dask
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from bsd.runs.cli import main
-    from bsd.runs.experiments import run
+    from bsd.runs.experiments import presets
     preload = sys.argv.pop(1)
-    run.load = runpy.run_path(preload)["load"]
+    presets.load = runpy.run_path(preload)["load"]
     with dask.config.set({"distributed.worker.preload": [preload]}):
         main()
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bsd.runs.data.datasets import DataSet
-from bsd.runs.experiments import run as run_module
+from bsd.runs.experiments import presets
 
 generator = np.random.default_rng(1)
 labels = np.arange(12) % 3
@@ -46,5 +46,5 @@ def dask_setup(worker):
                 raise RuntimeError("the compiled simulation failed")
         return run_experiment(experiment, folder, **options)
 
-    run_module.load = load
+    presets.load = load
     worker_module.run_experiment = run_or_fail

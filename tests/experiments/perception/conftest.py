@@ -23,5 +23,5 @@ def folder(dataset, tmp_path_factory):
 @pytest.fixture(scope="package")
 def trained(folder, dataset):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trained_module, "load", lambda *_: dataset)
+        patch.setattr(trained_module, "data_set", lambda *_: dataset)
         return open_run(folder)
