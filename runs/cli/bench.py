@@ -479,7 +479,7 @@ def _print_learning(chosen, found):
             shown(found["accuracy_voltage"][method], "{:.2f}", 100),
             shown(found["accuracy_train"][method], "{:.2f}", 100),
             shown(found["trials_to_95"][method], "{:,.0f}"),
-            shown(found["learning_rate"][method]),
+            shown(found["learning_rate"][method], "{:g}"),
         )
     _print_table(table)
 
