@@ -17,7 +17,7 @@ _MEASURES = {
     "rate_forward_hz": ("Firing rates", "rate (Hz)", 1, 1),
     "ms_per_trial": ("Time", "ms per trial", 1, 2),
 }
-#: The first of these where nothing is decided, as by an autoencoder.
+#: Takes the place of accuracy where nothing is decided, as by an autoencoder.
 _LIKENESS = {"reconstruction_ssim": ("Likeness", "SSIM", 1, 3)}
 _MOST_ROWS = 30
 
@@ -168,7 +168,7 @@ def _best(frame, measure):
     seeds = f"mean of {best['n_seeds']} seeds" if best["n_seeds"] > 1 else "one seed"
     reached = {
         "accuracy": (100, 1, " % of the test trials decided correctly"),
-        "reconstruction_ssim": (1, 3, " structural similarity of test stimuli and reconstructions"),
+        "reconstruction_ssim": (1, 3, " as the structural similarity of reconstructions"),
     }
     scale, digits, what = reached[measure]
     return (

@@ -301,7 +301,7 @@ _CUDA_ARRAYS = {
 
 #: The rows of a population follow one another. A thread has few neighbours and waits long for each
 #: weight, so it asks for those of 16 rows before it adds the first; in place of the weight of a
-#: silent cell it reads one that it has read before.
+#: silent cell it reads that of the first row, which stays in the cache.
 DRIVE_CUDA = """
 static inline __host__ __device__ @REAL@ @NAME@(
     const int32_t i, const @REAL@* emit, const int32_t* source_start, const int32_t* source_stop,

@@ -13,4 +13,5 @@ def _missing():
         return str(error)
 
 
-needs_gpu = pytest.mark.skipif(_missing() is not None, reason=f"needs a GPU: {_missing()}")
+MISSING = _missing()
+needs_gpu = pytest.mark.skipif(MISSING is not None, reason=f"needs a GPU: {MISSING}")

@@ -128,8 +128,7 @@ class Chunk:
 
     def in_a_second(self, most):
         """Trials that take about a second, no fewer than there were and at most so many."""
-        n = self.n_trials / max(self.loop_s, 1e-9)
-        return int(np.clip(n, min(self.n_trials, most), most))
+        return int(np.clip(self.n_trials / max(self.loop_s, 1e-9), self.n_trials, most))
 
     @cached_property
     def events(self):

@@ -161,12 +161,19 @@ def train_all(
     -------
     DataFrame
         All frames, in the order of the methods.
+
+    Raises
+    ------
+    InputError
+        If one of `methods` needs PyTorch, which is missing.
     """
     (own, frame_of_own), (baselines, frame_of_baseline) = own, baselines
     order = [*own, *baselines]
     if methods is not None:
         own = {name: changes for name, changes in own.items() if name in methods}
         baselines = [name for name in baselines if name in methods]
+        if baselines and not torch_python:
+            raise InputError(f"{', '.join(baselines)}: without PyTorch only ours is measured.")
     dataset = shuffled(load_data(experiment, 0), n_train)
     network = build_network(experiment, dataset)
     if torch_python:
@@ -231,11 +238,6 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
     Returns
     -------
     DataFrame
-
-    Raises
-    ------
-    InputError
-        If there is nothing to measure: PyTorch is missing, and only baselines were asked for.
     """
     lock, stopped = threading.Lock(), threading.Event()
     frames = [] if finished is None else [f for _, f in finished.groupby(["method", "seed"])]
@@ -272,8 +274,6 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
-    if not frames:
-        raise InputError("the methods asked for need PyTorch, which was not found: make torch.")
     return ordered()
 
 

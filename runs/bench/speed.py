@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import signal
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -166,19 +167,28 @@ def _network(case, capacity):
     )
 
 
-def _compile(case, capacity):
-    """Compile the network of a case into the cache; returns the seconds that it took."""
-    return simulator(_network(case, capacity), case.device).build_s
+def _compile(job):
+    """Compile the network of a case into the cache; returns its number and the seconds."""
+    number, (case, capacity) = job
+    return number, simulator(_network(case, capacity), case.device).build_s
 
 
 def _compile_all(cases, capacities, progress):
     """Compile networks, as many at a time as there are cores; returns the seconds of each."""
     n = min(len(cases), len(os.sched_getaffinity(0)))
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_compile, *both) for both in zip(cases, capacities, strict=True)]
-        for done, _ in enumerate(as_completed(futures)):
-            progress("compile", done + 1, len(cases))
-        return [future.result() for future in futures]
+    seconds = {}
+    with get_context("spawn").Pool(n, _until_terminated) as pool:
+        jobs = enumerate(zip(cases, capacities, strict=True))
+        for number, build_s in pool.imap_unordered(_compile, jobs):
+            seconds[number] = build_s
+            progress("compile", len(seconds), len(cases))
+    return [seconds[number] for number in range(len(cases))]
+
+
+def _until_terminated():
+    """A worker goes on at Ctrl-C, until the pool ends it; its compiler ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class _Bench:

@@ -81,6 +81,7 @@ def _cohorts(out, as_json):
     import pandas as pd
 
     from bsd.analysis.figures import plot_cohorts
+    from bsd.analysis.style import FittedFigure
     from bsd.runs.bench.speed import cohort_cases, measure_cohorts
     from bsd.runs.cli.progress import RunProgress
     from bsd.runs.engine.cuda import check_machine
@@ -93,7 +94,9 @@ def _cohorts(out, as_json):
             rows.append(row)
             frame = pd.DataFrame(rows)
             frame.to_csv(out / "cohorts.csv", index=False)
-            plot_cohorts(frame).figure.savefig(out / "cohorts.png", dpi=150)
+            plot_cohorts(frame, FittedFigure().subplots()).figure.savefig(
+                out / "cohorts.png", dpi=150
+            )
     _print_table(cohort_table(frame))
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:

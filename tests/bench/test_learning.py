@@ -154,12 +154,15 @@ def test_only_the_methods_asked_for_are_summarised(monkeypatch, bsd, tmp_path):
     assert code == 2 and "--method magic: give one of streaming" in err
 
 
-def test_baselines_alone_need_torch(bsd, tmp_path, monkeypatch):
+@pytest.mark.parametrize("with_own", [True, False])
+def test_a_baseline_asked_for_needs_torch(bsd, tmp_path, monkeypatch, with_own):
     monkeypatch.setattr("bsd.runs.bench.torch_process.find_torch_python", lambda: None)
+    own = ("--method", "streaming") if with_own else ()
     code, _, err = bsd(
-        "bench", "learning", "--data", "digits", "--method", "bp", "--out", tmp_path / "out"
+        "bench", "learning", "--data", "digits", *own, "--method", "bp", "--out", tmp_path / "out"
     )
-    assert code == 2 and "need PyTorch" in err and "Traceback" not in err
+    assert code == 2 and "bp: without PyTorch only ours is measured" in err
+    assert not (tmp_path / "out" / "learning.csv").exists()
 
 
 def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):

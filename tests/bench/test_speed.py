@@ -1,7 +1,6 @@
 """`bsd bench speed`: keys, table, figure, and what it says without PyTorch."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
@@ -10,6 +9,8 @@ from bsd.analysis import figures
 from bsd.analysis.style import FittedFigure
 from bsd.equations import InputError
 from bsd.runs.bench import speed, torch_process
+
+from ..gpu import MISSING
 
 KEYS = {
     "ms_per_training_trial", "ms_per_test_trial", "ns_per_event", "compile_s", "create_s",
@@ -116,7 +117,7 @@ def test_every_cohort_is_compared_with_one_network_on_one_core():
     assert {layers[1] for layers in seen} == {512, 1024, 2048, 4096}
 
 
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+@pytest.mark.skipif(MISSING is None, reason="this machine has a GPU")
 def test_cohorts_need_a_gpu(bsd, tmp_path):
     code, _, err = bsd("bench", "speed", "--device", "cuda", "--out", tmp_path / "out")
     assert code == 2 and len(err.strip().splitlines()) == 1
