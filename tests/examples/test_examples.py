@@ -66,6 +66,17 @@ def test_lesion(run):
     assert curve["spikes of layer 1"].is_monotonic_decreasing
 
 
+def test_choose_on_validation(run):
+    """Of two candidates, one of which learns nothing, the other is chosen and tested."""
+    bad = {"learning.eta": 0.0, "learning.eta_top": 0.0}
+    variables, shown = run(
+        "choose_on_validation", EPOCHS=2, CHOICE_SEEDS=(0,), TEST_SEEDS=(0,), FOLDS=(0,),
+        WIDTHS=(64,), RATES={"none": bad, "some": {"learning.eta_top": 0.1}},
+    )
+    (row,) = variables["table"].itertuples()
+    assert row.rates == "some" and row.test > 0.75 and "fold 0: 64 cells" in shown
+
+
 def test_firing_statistics(run, tmp_path):
     variables, _ = run("firing_statistics", DEVICE="runtime", STIMULI=2)
     assert (tmp_path / "statistics.png").stat().st_size > 10_000
