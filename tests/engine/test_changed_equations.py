@@ -6,6 +6,7 @@ import pytest
 from brian2 import ms, nA, pA
 
 from bsd.equations import InputError, equation_set
+from bsd.networks.equation_errors import explained
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
 from bsd.runs.engine.cpp import structure_key
@@ -248,3 +249,16 @@ def test_cells_in_their_refractory_period_are_not_recorded(
     counted = recording.counts.set_index(["trial", "population"])["spikes"]
     assert counted.sum() > 100
     assert (recorded.reindex(counted.index, fill_value=0) == counted).all()
+
+
+def test_a_mistake_in_an_edited_file_is_named_in_one_line(small_network):
+    """Whatever Brian2 raises, but not what a compiler or the machine does."""
+    network = small_network()
+    with pytest.raises(InputError, match="strings of bsd.equations do not work: .unknown tua"):
+        with explained(network):
+            try:
+                raise KeyError("unknown tua")
+            except KeyError as error:
+                raise ValueError("an error occurred") from error
+    with pytest.raises(RuntimeError, match="compiling"), explained(network):
+        raise RuntimeError("compiling failed")
