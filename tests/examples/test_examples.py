@@ -68,13 +68,13 @@ def test_lesion(run):
 
 def test_choose_on_validation(run):
     """Of two candidates, one of which learns nothing, the other is chosen and tested."""
-    bad = {"learning.eta": 0.0, "learning.eta_top": 0.0}
+    bad, good = {"learning.eta": 0.0, "learning.eta_top": 0.0}, {"learning.eta_top": 0.1}
     variables, shown = run(
-        "choose_on_validation", EPOCHS=2, CHOICE_SEEDS=(0,), TEST_SEEDS=(0,), FOLDS=(0,),
-        WIDTHS=(64,), RATES={"none": bad, "some": {"learning.eta_top": 0.1}},
+        "choose_on_validation", CHOICE_SEEDS=(0,), TEST_SEEDS=(0,), WIDTHS=(64,), RULES=({},),
+        RATES=(bad, good), **{"DEVICE, EPOCHS, FOLDS": ("cpp", 2, (0,))},
     )
     (row,) = variables["table"].itertuples()
-    assert row.rates == "some" and row.test > 0.75 and "fold 0: 64 cells" in shown
+    assert row.changes == good and row.test > 0.75 and "fold 0: 64 cells" in shown
 
 
 def test_firing_statistics(run, tmp_path):
@@ -103,4 +103,4 @@ def test_every_script_is_short_and_asks_a_question():
         assert len(text.splitlines()) < 60, script.name
         assert text.split('"""')[1].splitlines()[0].endswith("?"), script.name
         assert f"def test_{script.stem}(" in Path(__file__).read_text(), script.name
-    assert len(scripts) == 7
+    assert len(scripts) == 8
