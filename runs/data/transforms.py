@@ -141,7 +141,7 @@ def blur(images, sd):
     images : array, shape (n, height, width) or (n, height, width, channels)
         Intensities in 0..1.
     sd : float or array of float, shape (n,)
-        Standard deviation in pixels, not negative.
+        Standard deviation in pixels, at most the larger side of the images.
 
     Returns
     -------
@@ -150,12 +150,13 @@ def blur(images, sd):
     Raises
     ------
     InputError
-        Shapes that do not fit, or a negative or infinite `sd`.
+        Shapes that do not fit, or an `sd` that is negative or too large.
     """
     images = _as_images(images)
     sd = _per_trial(sd, len(images), "sd")
-    if np.any(sd < 0):
-        raise InputError("sd of the blur must not be negative")
+    most = max(images.shape[1:3])  # the filter is some 8 SD wide
+    if np.any((sd < 0) | (sd > most)):
+        raise InputError(f"sd of the blur must lie in 0 to {most}, the larger side of the images")
     blurred = images.copy()
     for width in np.unique(sd[sd > 0]):
         of_width = sd == width

@@ -143,7 +143,8 @@ def check_table(table, dataset, n_concepts):
     if (table["source"].str.contains("concept") & (table["concept"] < 0)).any():
         raise InputError("trial table: source 'concept' needs a value in column 'concept'.")
     largest_shift = min(dataset.image_shape[:2]) - 1
-    limits = {"learn": np.inf, "noise": np.inf, "blur": np.inf, "shift": largest_shift}
+    limits = {"learn": np.inf, "noise": np.inf, "shift": largest_shift}
+    limits |= {"blur": max(dataset.image_shape[:2])}
     limits |= {"occlusion": 1, "blend": 1, "loss": 1}
     for name, most in limits.items():
         if not table[name].between(0, most).all():

@@ -90,7 +90,8 @@ test_trials.__test__ = False
         ({"other_concept": 1, "blend": 1.5}, "'blend' must be 0 to 1"),
         ({"blend": 0.5}, "'blend' needs a row in 'other_stimulus'"),
         ({"loss": -0.1}, "'loss' must be 0 to 1"),
-        ({"blur": -1}, "'blur' must be at least 0"),
+        ({"blur": -1}, "'blur' must be 0 to 3"),
+        ({"blur": 1e9}, "'blur' must be 0 to 3"),  # the filter would not fit into memory
         ({"stimuli": 0}, "unknown column 'stimuli', is 'stimulus' meant"),
         ({"Source": "stimulus"}, "unknown column 'Source', is 'source' meant"),
         ({"learns": 1.0}, "unknown column 'learns', is 'learn' meant"),
