@@ -21,7 +21,10 @@ DEVICE, EPOCHS, FOLDS = "cpp", 10, (0, 1, 2, 3)
 CHOICE_SEEDS = (0, 1)
 TEST_SEEDS = (0, 1, 2)
 WIDTHS = (256, 512)
-SPARE = {"learning.familiarity": 0.9, "learning.homeostasis": 0.1}  # no repulsion by the same
+SPARE = {  # memories of the same concept do not repel; a rate at which paired cells fire alike
+    "learning.familiarity": 0.9, "learning.homeostasis": 0.1, "learning.rate_target": 0.08,
+    "learning.eta": 0.3, "learning.eta_feedback": 0.3,
+}
 RULES = ({}, SPARE | {"learning.lam": 4.0}, SPARE | {"learning.lam": 8.0})
 RATES = ({}, {"learning.eta_top": 0.1, "learning.eta_bottom": 0.02})
 
