@@ -125,65 +125,25 @@ def cohen_kappa(n_a, n_b, n_both, n_bins):
         return np.where(disagreement > 0, covariance / disagreement, np.nan)[()]
 
 
-def shuffle_partner(phase, shift=1):
-    """Partner trial of each trial: another trial of the same phase, by cyclic shift.
-
-    Within each phase, trial k takes the partner pathway's spikes of the trial `shift`
-    places before it, and the first ones take those of the last. With at least
-    ``shift + 1`` trials that is a derangement (nobody keeps its own), and it draws from
-    no generator.
-
-    Parameters
-    ----------
-    phase : array_like, shape (n_trials,)
-        Phase of each trial, in order of presentation.
-    shift : int
-        At least 1. Choose one that does not lead to the same concept when the
-        concepts come in blocks or in turn.
-
-    Returns
-    -------
-    numpy.ndarray of int, shape (n_trials,)
-        Row of the partner trial; -1 where the phase has no other trial to take.
-
-    Raises
-    ------
-    ValueError
-        If `shift` is below 1.
-    """
-    if shift < 1:
-        raise ValueError("shift must be at least 1: with 0 a trial would be its own partner")
-    phase = np.asarray(phase)
-    partner = np.full(len(phase), -1)
-    for name in pd.unique(phase):
-        rows = np.flatnonzero(phase == name)
-        if shift % len(rows):
-            partner[rows] = np.roll(rows, shift)
-    return partner
-
-
-def paired_similarity(raster_a, raster_b, phase=None, shift=1):
+def paired_similarity(raster_a, raster_b):
     """Hamming similarity and kappa of paired rasters, beside their trial-shuffled values.
 
-    In the shuffled values the spikes of the second raster come from another trial of
-    the same phase (`shuffle_partner`): what is left is the agreement owed to the cells'
-    mean rates, what is lost is the agreement about this trial.
+    In the shuffled values the spikes of the second raster come from another trial; each is the
+    mean over all other trials. What is left is the agreement owed to the cells' mean rates (and,
+    where some of the other trials show the same concept, to the concept), what is lost is the
+    agreement about this trial.
 
     Parameters
     ----------
     raster_a, raster_b : array_like of bool or 0/1, shape (n_trials, n_steps, n_cells)
         Spikes of the type-1 and of the type-2 cells, paired one to one. Cells and steps
         of a trial are pooled.
-    phase : array_like, shape (n_trials,), optional
-        Phase of each trial; one phase for all by default.
-    shift : int
-        See `shuffle_partner`.
 
     Returns
     -------
     pandas.DataFrame
         One row per trial: ``hamming, kappa, hamming_shuffled, kappa_shuffled``; NaN where
-        undefined.
+        undefined, as a shuffled value is where there is only one trial.
 
     Raises
     ------
@@ -193,75 +153,24 @@ def paired_similarity(raster_a, raster_b, phase=None, shift=1):
     a, b = _rasters(raster_a, raster_b)
     n_trials = len(a)
     a, b = a.reshape(n_trials, -1), b.reshape(n_trials, -1)
-    partner = shuffle_partner(_phases(phase, n_trials), shift)
+    n_bins = a.shape[1]
     n_a, n_b = a.sum(1), b.sum(1)
-    both = (a & b).sum(1)
-    both_shuffled = (a & b[partner]).sum(1)
-    return _similarity_frame(n_a, n_b, both, n_b[partner], both_shuffled, a.shape[1], partner)
-
-
-def paired_similarity_from_counts(counts_a, counts_b, n_both, n_steps, phase=None, shift=1):
-    """`paired_similarity` where only spike counts per cell and coincidences were kept.
-
-    The shuffled coincidences are expected ones: a cell with a spikes and a partner with b
-    spikes in `n_steps` steps share a b / n_steps of them when their times within the trial
-    are unrelated. Hamming similarity and kappa are linear in the coincidences at given
-    counts, so these are the exact expectations of the shuffled values.
-
-    Parameters
-    ----------
-    counts_a, counts_b : array_like of int, shape (n_trials, n_cells)
-        Spikes per trial and cell of the type-1 and of the type-2 cells.
-    n_both : array_like, shape (n_trials,) or (n_trials, n_cells)
-        Steps in which both cells of a pair fired, per trial (summed over pairs) or per pair.
-    n_steps : int
-        Time steps of a trial.
-    phase, shift
-        See `paired_similarity`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `paired_similarity`.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or the counts contradict each other.
-    """
-    a, b = np.asarray(counts_a, dtype=float), np.asarray(counts_b, dtype=float)
-    both = np.asarray(n_both, dtype=float)
-    if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(
-            f"paired counts have shapes {a.shape} and {b.shape}: "
-            "give both as (n_trials, n_cells), one column per pair"
+    a, b = a.astype(np.float32), b.astype(np.float32)  # counts below 2^24 are exact
+    rows = []
+    for trial in range(n_trials):
+        counts = n_a[trial], n_b, b @ a[trial], n_bins
+        hamming, kappa = hamming_from_counts(*counts), cohen_kappa(*counts)
+        others = np.arange(n_trials) != trial
+        rows.append(
+            (hamming[trial], kappa[trial], _mean(hamming[others]), _mean(kappa[others]))
         )
-    if both.shape not in (a.shape, a.shape[:1]):
-        raise ValueError(
-            f"n_both has shape {both.shape}: give one value per trial {a.shape[:1]} "
-            f"or per pair {a.shape}"
-        )
-    if a.size and max(a.max(), b.max()) > n_steps:
-        raise ValueError("a cell has more spikes than the trial has steps: check n_steps")
-    both = both if both.ndim == 1 else both.sum(1)
-    partner = shuffle_partner(_phases(phase, len(a)), shift)
-    n_a, n_b = a.sum(1), b.sum(1)
-    both_shuffled = np.sum(a * b[partner], axis=1) / n_steps
-    n_bins = n_steps * a.shape[1]
-    return _similarity_frame(n_a, n_b, both, n_b[partner], both_shuffled, n_bins, partner)
+    return pd.DataFrame(rows, columns=["hamming", "kappa", "hamming_shuffled", "kappa_shuffled"])
 
 
-def _similarity_frame(n_a, n_b, both, n_b_shuffled, both_shuffled, n_bins, partner):
-    shuffled = n_a, n_b_shuffled, both_shuffled, n_bins
-    alone = partner < 0
-    return pd.DataFrame(
-        {
-            "hamming": np.atleast_1d(hamming_from_counts(n_a, n_b, both, n_bins)),
-            "kappa": np.atleast_1d(cohen_kappa(n_a, n_b, both, n_bins)),
-            "hamming_shuffled": np.where(alone, np.nan, hamming_from_counts(*shuffled)),
-            "kappa_shuffled": np.where(alone, np.nan, cohen_kappa(*shuffled)),
-        }
-    )
+def _mean(values):
+    """Mean of the values that are defined, NaN without any."""
+    values = values[~np.isnan(values)]
+    return values.mean() if values.size else np.nan
 
 
 def weight_angle(W, Theta):
@@ -501,13 +410,6 @@ def _coincidences(n_a, n_b, n_both, n_bins):
             "0 <= n_both <= min(n_a, n_b) and n_a + n_b - n_both <= n_bins must hold"
         )
     return n_a, n_b, n_both, n_bins
-
-
-def _phases(phase, n_trials):
-    phase = np.zeros(n_trials, dtype=int) if phase is None else np.asarray(phase)
-    if phase.shape != (n_trials,):
-        raise ValueError(f"phase has shape {phase.shape}: give one phase per trial ({n_trials},)")
-    return phase
 
 
 def _decided(trials, phase, column):

@@ -378,7 +378,7 @@ def alignment_trials(dataset, epoch=0, n=100, *, source="stimulus+concept"):
     DataFrame
         One row per stimulus.
     """
-    # one stimulus of each concept in turn, so that neighbours differ in concept
+    # one stimulus of each concept in turn
     rank = pd.Series(dataset.y_train).groupby(dataset.y_train).cumcount().to_numpy()
     chosen = np.lexsort((dataset.y_train, rank))[:n]
     return pd.DataFrame(

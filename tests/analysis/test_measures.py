@@ -110,26 +110,6 @@ def test_kappa_refuses_impossible_counts(counts):
         measures.cohen_kappa(*counts)
 
 
-@given(st.lists(st.sampled_from(["train", "test", "recall"]), min_size=1, max_size=30))
-def test_shuffle_is_a_derangement_within_the_phase(phase):
-    partner = measures.shuffle_partner(phase)
-    for trial, other in enumerate(partner):
-        if other < 0:
-            assert phase.count(phase[trial]) == 1
-        else:
-            assert other != trial and phase[other] == phase[trial]
-    taken = partner[partner >= 0]
-    assert len(set(taken)) == len(taken)
-
-
-def test_shuffle_takes_the_trial_before():
-    np.testing.assert_array_equal(
-        measures.shuffle_partner(["a", "b", "a", "a", "b", "c"]), [3, 4, 0, 2, 1, -1]
-    )
-    with pytest.raises(ValueError, match="at least 1"):
-        measures.shuffle_partner(["a", "a"], shift=0)
-
-
 def test_shuffle_tells_agreement_about_the_trial_from_agreement_of_rates():
     rng = np.random.default_rng(0)
     same_in_both = rng.random((40, 10, 30)) < 0.2
@@ -145,49 +125,30 @@ def test_shuffle_tells_agreement_about_the_trial_from_agreement_of_rates():
 def test_shuffled_values_by_hand():
     a = np.array([[[1, 0, 0, 0]], [[0, 1, 0, 0]], [[0, 0, 1, 1]]])
     b = np.array([[[1, 0, 0, 0]], [[0, 0, 1, 0]], [[0, 0, 1, 1]]])
-    table = measures.paired_similarity(a, b, phase=["train", "train", "recall"])
+    table = measures.paired_similarity(a, b)
     np.testing.assert_array_equal(table["hamming"], [1, 0.5, 1])
-    # Trial 0 meets b of trial 1, trial 1 meets b of trial 0, trial 2 is alone in its phase.
-    np.testing.assert_array_equal(table["hamming_shuffled"], [0.5, 0.5, np.nan])
-    np.testing.assert_allclose(table["kappa_shuffled"], [-1 / 3, -1 / 3, np.nan])
+    # Trial 0 meets b of trials 1 and 2, trial 1 of 0 and 2, trial 2 of 0 and 1.
+    np.testing.assert_array_equal(table["hamming_shuffled"], [0.375, 0.375, 0.5])
+    np.testing.assert_allclose(table["kappa_shuffled"], [-5 / 12, -5 / 12, 0], atol=1e-12)
 
 
-def test_similarity_from_counts_is_the_expectation_over_spike_times():
-    rng = np.random.default_rng(5)
-    n_trials, n_steps, n_cells = 6, 8, 5
-    a, b = rng.random((2, n_trials, n_steps, n_cells)) < 0.3
-    table = measures.paired_similarity_from_counts(a.sum(1), b.sum(1), (a & b).sum(1), n_steps)
-    exact = measures.paired_similarity(a, b)
-    np.testing.assert_allclose(table["hamming"], exact["hamming"])
-    np.testing.assert_allclose(table["kappa"], exact["kappa"])
-    # Spike times shuffled within each cell and trial, many times.
-    shuffled = np.mean(
-        [
-            measures.paired_similarity(a, rng.permuted(b, axis=1))[
-                ["hamming_shuffled", "kappa_shuffled"]
-            ]
-            for _ in range(400)
-        ],
-        axis=0,
-    )
-    np.testing.assert_allclose(table[["hamming_shuffled", "kappa_shuffled"]], shuffled, atol=0.03)
-    per_trial = measures.paired_similarity_from_counts(
-        a.sum(1), b.sum(1), (a & b).sum((1, 2)), n_steps
-    )
-    pd.testing.assert_frame_equal(per_trial, table)
+def test_a_lone_trial_has_no_shuffled_value_and_silence_no_kappa():
+    table = measures.paired_similarity(np.ones((1, 2, 3)), np.eye(2, 3)[None])
+    assert table["hamming"][0] == pytest.approx(1 / 3)
+    assert table[["hamming_shuffled", "kappa_shuffled"]].isna().all(axis=None)
+    table = measures.paired_similarity(np.zeros((2, 2, 3)), np.zeros((2, 2, 3)))
+    assert (table["hamming"] == 1).all() and table["kappa_shuffled"].isna().all()
 
 
-def test_similarity_from_counts_refuses_wrong_shapes():
-    counts = np.ones((3, 4))
-    for wrong in (
-        (counts, np.ones((3, 5)), np.ones(3), 8),
-        (counts, counts, np.ones(4), 8),
-        (9 * counts, counts, np.ones(3), 8),
-    ):
-        with pytest.raises(ValueError, match="give|check"):
-            measures.paired_similarity_from_counts(*wrong)
-    with pytest.raises(ValueError, match="one phase per trial"):
-        measures.paired_similarity_from_counts(counts, counts, np.ones(3), 8, phase=["train"])
+@given(st.integers(2, 7), st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_shuffled_value_is_the_mean_over_all_other_trials(n_trials, n_steps, n_cells, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.random((2, n_trials, n_steps, n_cells)) < 0.4
+    table = measures.paired_similarity(a, b)
+    for i in range(n_trials):
+        assert table["hamming"][i] == pytest.approx(measures.hamming_similarity(a[i], b[i]))
+        others = [measures.hamming_similarity(a[i], b[j]) for j in range(n_trials) if j != i]
+        assert table["hamming_shuffled"][i] == pytest.approx(np.mean(others))
 
 
 def test_weight_angle_of_known_weights():
