@@ -289,14 +289,16 @@ def accuracy(trials, phase="test"):
     ----------
     trials : pandas.DataFrame
         Trial table with ``epoch, phase, correct`` and perhaps ``correct_voltage``; a tie
-        counts as wrong, a trial without a decision (NaN) does not count.
+        counts as wrong, a trial without a decision (NaN) does not count. The replicas of a
+        cohort are averaged.
     phase : str
 
     Returns
     -------
     pandas.DataFrame
         ``epoch, n_trials, accuracy, low, high`` (95 % Wilson interval) and, where the
-        trials have it, ``accuracy_voltage``.
+        trials have it, ``accuracy_voltage``. Replicas decide on the same stimuli: a trial of a
+        cohort counts once.
 
     Raises
     ------
@@ -307,6 +309,8 @@ def accuracy(trials, phase="test"):
     shown = _decided(trials, phase, "correct")
     grouped = shown.assign(correct=shown["correct"].astype(float)).groupby("epoch")
     table = grouped["correct"].agg(n_trials="count", accuracy="mean").reset_index()
+    if "replica" in shown:
+        table["n_trials"] = shown.groupby("epoch")["trial"].nunique().to_numpy()
     table["low"], table["high"] = wilson_interval(table["accuracy"], table["n_trials"])
     if "correct_voltage" in shown and shown["correct_voltage"].notna().any():
         voltage = shown.dropna(subset=["correct_voltage"])

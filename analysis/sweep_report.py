@@ -176,5 +176,6 @@ def _best(frame, measure):
         f"{_with_sd(scale * best['mean'], scale * best['sd'], digits)}{what} ({seeds}), the worst "
         f"{worst['label']} with {_with_sd(scale * worst['mean'], scale * worst['sd'], digits)}"
         f"{' %' if scale == 100 else ''}. The best of many is chosen by "
-        "the test trials that it is judged by: confirm it with other seeds."
+        "the test trials that it is judged by: choose on a validation part of the training set "
+        "(docs/learning.md)."
     )

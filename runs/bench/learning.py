@@ -62,6 +62,7 @@ def comparison(experiment, n_train, grid=GRID):
         "train": n_train,
         "grid": list(grid),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
+        "equations": build_network(experiment, load_data(experiment, 0)).equations_digest,
         **(own if experiment.is_sequence else {}),
     }
 

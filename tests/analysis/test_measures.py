@@ -255,6 +255,12 @@ def test_accuracy_by_epoch(trials):
         measures.accuracy(trials, phase="recall")
 
 
+def test_accuracy_of_a_cohort_counts_a_trial_once(trials):
+    alone = measures.accuracy(trials)
+    cohort = pd.concat([trials.assign(replica=replica) for replica in range(3)])
+    pd.testing.assert_frame_equal(measures.accuracy(cohort), alone)
+
+
 def test_accuracy_of_voltage_decisions(trials):
     trials["correct_voltage"] = True
     assert measures.accuracy(trials)["accuracy_voltage"].tolist() == [1, 1]

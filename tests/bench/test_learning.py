@@ -206,3 +206,17 @@ def test_another_comparison_is_refused(tmp_path):
     pd.testing.assert_frame_equal(learning.finished_rows(path, settings), curves(bp=0.9))
     with pytest.raises(learning.InputError, match="another comparison"):
         learning.finished_rows(path, learning.comparison(experiment("digits"), 100))
+
+
+def test_another_equation_is_another_comparison(monkeypatch):
+    settings = learning.comparison(experiment("digits"), None)
+    assert settings == learning.comparison(experiment("digits"), None)
+    build = learning.build_network
+
+    def edited(chosen, data):
+        network = build(chosen, data)
+        network.equations = network.equations | {"RESET": network.equations["RESET"] + "\nx = 1"}
+        return network
+
+    monkeypatch.setattr(learning, "build_network", edited)
+    assert settings != learning.comparison(experiment("digits"), None)
