@@ -1,5 +1,8 @@
 """What is the model? Brian2 equation strings with units, and their parameters."""
 
+import difflib
+import re
+
 from bsd.equations import encoders, interneurons, plasticity, pyramidal
 from bsd.equations.errors import InputError
 from bsd.equations.parameters import (
@@ -22,6 +25,7 @@ __all__ = [
     "ModelParameters",
     "TimingParameters",
     "equation_set",
+    "without_comments",
 ]
 
 
@@ -40,7 +44,7 @@ def equation_set(changes=None):
     Raises
     ------
     InputError
-        If a name is unknown.
+        If a name is unknown, or a statement assigns what no equation declares and nothing reads.
     """
     equations = {}
     for module in (pyramidal, encoders, interneurons, plasticity):
@@ -62,4 +66,52 @@ def equation_set(changes=None):
                 f"{type(equations[name]).__name__}."
             )
         equations[name] = text
+    _check_assigned(equations)
     return equations
+
+
+def without_comments(text):
+    """Words of each line of an equation string, or of all strings of a dict.
+
+    Parameters
+    ----------
+    text : str, dict or list
+        A list is returned as it is.
+
+    Returns
+    -------
+    list or dict
+        Alike for texts that differ in comments, indentation and empty lines only.
+    """
+    if isinstance(text, dict):
+        return {name: without_comments(own) for name, own in text.items()}
+    if isinstance(text, list):
+        return text
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return [words for words in lines if words]
+
+
+# Brian2's own variables of cells with a refractory period
+_OF_BRIAN2 = {"lastspike", "not_refractory"}
+
+
+def _check_assigned(equations):
+    """Refuse a misspelt variable on the left: Brian2 would make it a local one, without a word."""
+    assigned, known = [], set(_OF_BRIAN2)
+    for string, text in equations.items():
+        texts = text.values() if isinstance(text, dict) else [text] if isinstance(text, str) else []
+        for line in "\n".join(texts).splitlines():
+            code = line.partition("#")[0]
+            statement = re.match(r"\s*(\w+)\s*[-+*/%]?=(?!=)", code)
+            if statement and ":" not in code:
+                assigned.append((string, statement[1], line.strip()))
+                code = code[statement.end():]
+            known.update(re.findall(r"[A-Za-z_]\w*", re.sub(r"\bd(\w+)/dt\b", r"\1", code)))
+    for string, name, line in assigned:
+        if re.sub("_(pre|post)$", "", name) not in known and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" Is {near[0]} meant?" if near else ""
+            raise InputError(
+                f"equations[{string!r}]: '{line}' sets {name}, which no equation declares and "
+                f"nothing reads.{hint}"
+            )

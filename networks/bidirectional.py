@@ -26,7 +26,7 @@ from brian2 import (
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
-from bsd.equations import DISCRETE, InputError, equation_set
+from bsd.equations import DISCRETE, InputError, equation_set, without_comments
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
@@ -278,7 +278,7 @@ class BidirectionalNetwork:
     @property
     def equations_digest(self):
         """SHA-256 of the equations; comments, indentation and empty lines do not count."""
-        code = json.dumps(_without_comments(self.equations), sort_keys=True)
+        code = json.dumps(without_comments(self.equations), sort_keys=True)
         return hashlib.sha256(code.encode()).hexdigest()
 
     @property
@@ -456,7 +456,8 @@ class BidirectionalNetwork:
         size = 1 if variable.scalar else self._size_of(name)
         if np.size(value) != size or not np.isfinite(np.asarray(value)).all():
             raise InputError(
-                f"values[{name!r}]: {np.size(value)} values given, {size} finite ones needed."
+                f"values[{name!r}]: {np.size(value)} values given, {size} finite ones needed: "
+                f"{'one' if size == 1 else 'one for each, as np.full(..)'}."
             )
 
     def _size_of(self, name):
@@ -1175,16 +1176,6 @@ class BidirectionalNetwork:
         for p in self.layout.afferents:
             keys[p.cells] = stream_keys(seeds[p.replica], f"encoder {p.name}", p.size)
         return {"afferents.key": keys}
-
-
-def _without_comments(text):
-    """Words of each line of an equation string, or of all strings of a dict."""
-    if isinstance(text, dict):
-        return {name: _without_comments(own) for name, own in text.items()}
-    if isinstance(text, list):
-        return text
-    lines = (line.partition("#")[0].split() for line in text.splitlines())
-    return [words for words in lines if words]
 
 
 def _check_alike(parameters):

@@ -345,7 +345,7 @@ def audit(
     if results is None and replica is not None:
         raise InputError(f"--replica {replica}: say of which cohort with --results.")
     network = _network(name, set_, layers)
-    weights = None if results is None else learned_weights(results, replica)
+    weights = None if results is None else learned_weights(results, replica, network=network)
     found = audit_network(network, weights)
     render_audit(found, name, Console())
     if as_json:

@@ -640,6 +640,7 @@ def _provenance(command, started, simulation):
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "device": simulation.simulator.device,
+        "equations": simulation.network.equations,
         "build_s": simulation.simulator.build_s,
         "run_s": simulation.run_s,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from bsd.equations import InputError, ModelParameters
+from bsd.equations import InputError, ModelParameters, without_comments
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
@@ -121,11 +121,7 @@ def _open(folder, replica):
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
-    if config.get("equations", network.equations_digest) != network.equations_digest:
-        raise InputError(
-            f"{folder} was made with other equations than those of this package: check out the "
-            "version that its provenance.json names, or run it again."
-        )
+    _check_equations(folder, config, network)
     if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
@@ -172,7 +168,23 @@ def open_cohort(folder):
     return [first, *(open_run(folder, replica) for replica in range(1, len(first.config["seed"])))]
 
 
-def learned_weights(folder, replica=None):
+def _check_equations(folder, config, network):
+    if config.get("equations", network.equations_digest) == network.equations_digest:
+        return
+    was = json.loads((folder / "provenance.json").read_text()).get("equations")
+    if not was:
+        cure = "check out the version that its provenance.json names"
+    else:
+        now, was = without_comments(network.equations), without_comments(was)
+        names = sorted(name for name in {*now, *was} if now.get(name) != was.get(name))
+        cure = f"give {', '.join(names)} the text that its provenance.json holds"
+    raise InputError(
+        f"{folder} was made with other equations than those of this package: {cure}, or run it "
+        "again."
+    )
+
+
+def learned_weights(folder, replica=None, *, network=None):
     """Weights that a run learned.
 
     Parameters
@@ -181,6 +193,8 @@ def learned_weights(folder, replica=None):
         What a finished run wrote (its ``--out``).
     replica : int, optional
         Which one of a cohort; has to be said there.
+    network : BidirectionalNetwork, optional
+        Refuse weights that were learned with other equations than its own.
 
     Returns
     -------
@@ -190,10 +204,13 @@ def learned_weights(folder, replica=None):
     Raises
     ------
     InputError
-        If it is no results folder of a finished run.
+        If it is no results folder of a finished run, or the equations are others.
     """
     with _damage_as_input_error(Path(folder)):
-        return _read(Path(folder), replica)[2]
+        config, _, weights = _read(Path(folder), replica)
+        if network is not None:
+            _check_equations(Path(folder), config, network)
+        return weights
 
 
 def _read(folder, replica):

@@ -137,6 +137,24 @@ def test_equation_strings_are_replaced_by_name():
 
 
 @pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"RESET": "v_soma = V_r"}, "RESET.*sets v_soma, which no equation declares.*v_s meant"),
+        ({"RESET": "v_s = V_r\nw_adapt = w_ad + b_ad"}, "sets w_adapt"),
+        ({"RECEIVE_APICAL": "I_apical_post += I_epsc_post"}, "sets I_apical_post"),
+    ],
+)
+def test_a_misspelt_variable_on_the_left_is_refused(changes, says):
+    with pytest.raises(InputError, match=says):
+        equation_set(changes)
+
+
+def test_a_statement_may_have_variables_of_its_own():
+    own = {"RESET": "jump = theta - V_r\nv_s -= jump"}
+    assert equation_set(own)["RESET"] == own["RESET"]
+
+
+@pytest.mark.parametrize(
     "name, text, kind",
     [
         ("RESET", None, "str"),

@@ -1,5 +1,6 @@
 """Opening results folders: the network with the weights that it learned."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,13 @@ from brian2 import mV
 from bsd.equations import InputError, pyramidal
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments import experiment, open_cohort, open_run, run_experiment
+from bsd.runs.experiments import (
+    experiment,
+    learned_weights,
+    open_cohort,
+    open_run,
+    run_experiment,
+)
 from bsd.runs.experiments import run as run_module
 from bsd.runs.experiments import trained as trained_module
 from bsd.runs.trials import test_trials as perception_trials
@@ -63,7 +70,17 @@ def test_folders_made_with_other_equations_are_refused(small, tmp_path, monkeypa
         monkeypatch.setattr(pyramidal, "RESET", reset)
         open_run(tmp_path)
     monkeypatch.setattr(pyramidal, "RESET", "v_s -= theta - V_r")
-    with pytest.raises(InputError, match="other equations.*provenance.json names, or run it again"):
+    says = "other equations.*: give RESET the text that its provenance.json holds, or run it again"
+    with pytest.raises(InputError, match=says):
+        open_run(tmp_path)
+    with pytest.raises(InputError, match=says):
+        learned_weights(tmp_path, network=BidirectionalNetwork([9, 8, 7, 3], small.parameters))
+    learned_weights(tmp_path)
+    file = tmp_path / "provenance.json"
+    provenance = json.loads(file.read_text())
+    assert provenance.pop("equations")["RESET"].strip() == "v_s = V_r"
+    file.write_text(json.dumps(provenance))  # as of older versions
+    with pytest.raises(InputError, match="provenance.json names, or run it again"):
         open_run(tmp_path)
     with pytest.raises(InputError, match="was started with another equations"):
         run_experiment(small, tmp_path, device="runtime", resume=True)
