@@ -1,6 +1,9 @@
 """Errors of equations, in one line."""
 
+import re
 from contextlib import contextmanager
+
+from brian2 import DimensionMismatchError
 
 from bsd.equations.errors import InputError
 
@@ -20,9 +23,26 @@ def explained(network):
     except Exception as error:
         if not network.changed_equations and isinstance(error, RuntimeError | MemoryError):
             raise
-        cause = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
         changed = ", ".join(sorted(network.changed_equations))
         which = f"the changed equations ({changed})" if changed else "the strings of bsd.equations"
-        raise InputError(f"{which} do not work: {cause}") from error
+        raise InputError(f"{which} do not work: {_said(error, network)}") from error
+
+
+def _said(error, network):
+    """What is wrong and where, of all that a chain of exceptions says."""
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    unknown = re.search(r'identifier "(\w+)" could not be resolved', str(chain[-1]))
+    if unknown:
+        name = unknown[1]
+        holds = re.compile(rf"\b{name}(_pre|_post)?\b")
+        where = [key for key, text in network.equations.items() if holds.search(str(text))]
+        return (
+            f"{name} (in {', '.join(where)}) is unknown there: correct its name, write a number "
+            f"with its unit, or declare it, as a constant '{name} : second (shared, constant)' in "
+            f"CELL_PARAMETERS with a value in values={{'cells.{name}': ...}}."
+        )
+    # the outer one of units names the variable that is defined
+    units = (one for one in chain if isinstance(one, DimensionMismatchError))
+    return " ".join(str(next(units, chain[-1])).split())

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from brian2 import ms, nA, pA
 
-from bsd.equations import InputError, equation_set
+from bsd.equations import InputError, equation_set, pyramidal
 from bsd.networks.equation_errors import explained
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
@@ -233,6 +233,14 @@ def test_a_mistake_in_an_edited_file_keeps_what_brian2_says(small_network, datas
     with pytest.raises(InputError, match="strings of bsd.equations do not work: .*boost") as error:
         Simulation(network, dataset, "runtime").run(trial_table(1))
     assert "preparing" in str(error.value.__cause__)
+    assert "boost (in RESET) is unknown there: correct its name, write a number" in str(error.value)
+
+
+def test_wrong_units_name_the_variable_that_is_defined(small_network, dataset, trial_table):
+    text = pyramidal.COMPARTMENTS.replace("R_b*I_b)", "I_b)")
+    network = small_network(equations={"COMPARTMENTS": text})
+    with pytest.raises(InputError, match="COMPARTMENTS.*equation defining variable 'v_b'"):
+        Simulation(network, dataset, "runtime").run(trial_table(1))
 
 
 @pytest.mark.parametrize("projection", ["dense", "synapses"])
