@@ -23,7 +23,7 @@ from brian2.synapses.synapses import SummedVariableUpdater, SynapticPathway
 from brian2.units import get_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from bsd.equations import plasticity
+from bsd.equations import encoders, plasticity, without_comments
 
 __all__ = ["ModelDescription", "describe"]
 
@@ -44,9 +44,10 @@ class ModelDescription:
     interneurons : DataFrame
         Columns population, kind, cells, synapses, holds; of one replica.
     equations : DataFrame
-        Columns object, what, name, slot, clock_ms, text: everything that the Brian2 objects
-        compute, as it stands in the source, with comments and units; for synapses the name is
-        that of the presynaptic event.
+        Columns object, what, name, slot, clock_ms, text, strings: everything that the Brian2
+        objects compute, as it stands in the source, with comments and units, and the names under
+        which `BidirectionalNetwork` takes other text for it; for synapses the name is that of the
+        presynaptic event.
     parameters : DataFrame
         Columns key, symbol, value (text with unit), meaning, source.
     schedule : DataFrame
@@ -307,7 +308,28 @@ def _equations(network, objects, brian_network):
         rows += _synapses_rows(thing, sources)
         if thing.name in objects.dense:
             rows += _dense_rows(objects.dense[thing.name])
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame["strings"] = [
+        _strings_in(text, network.equations, afferent=owner == "afferents")
+        for owner, text in zip(frame["object"], frame["text"], strict=True)
+    ]
+    return frame
+
+
+def _strings_in(text, equations, afferent):
+    """Names of the strings of the model that a text was put together from."""
+    lines = {tuple(words) for words in without_comments(text)}
+    of_afferents, found = set(encoders.__all__), {}
+    for name, string in equations.items():
+        for one in string.values() if isinstance(string, dict) else [string]:
+            own = {tuple(words) for words in without_comments(one)}
+            # alike in cells and afferents is the counting of spikes
+            if own and own <= lines and (afferent or name not in of_afferents):
+                found[name] = own
+    kept = [n for n, own in found.items() if not any(own < other for other in found.values())]
+    if afferent:
+        kept = [n for n in kept if n in of_afferents]
+    return ", ".join(kept)
 
 
 def _role(thing):

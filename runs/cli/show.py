@@ -111,6 +111,8 @@ def _print_equations(console, frame):
             heading = f"{row.what} {row.name}".strip()
             if row.slot:
                 heading += f", in slot {row.slot!r} every {row.clock_ms:g} ms"
+            if row.strings:
+                heading += f" [{row.strings}]"
             _print_line(console, heading, style="italic")
             for line in row.text.splitlines():
                 _print_line(console, f"    {line}", style="cyan")

@@ -186,6 +186,7 @@ def test_show_prints_equations_and_parameters(bsd):
     code, shown, _ = bsd("show", "demo", "--set", "cell.tau_soma=10*ms")
     assert code == 0
     assert "dv_b/dt" in shown and "tau_soma" in shown and "Theta1" in shown
+    assert "reset spike, in slot 'resets' every 1 ms [COUNT_SPIKE, RESET]" in shown
 
 
 def test_audit_prints_verdicts_with_evidence(bsd):

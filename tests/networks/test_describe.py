@@ -137,6 +137,16 @@ def test_a_changed_equation_is_shown():
     threshold = rows[(rows["object"] == "cells") & (rows["what"] == "threshold")]
     assert list(threshold["text"]) == ["v_s > theta - excitability + 1*mV"]
     assert list(threshold["slot"]) == ["thresholds"]
+    assert list(threshold["strings"]) == ["THRESHOLD"]
+
+
+def test_equations_name_the_strings_that_hold_them():
+    rows = describe(make_network()).equations.set_index(["object", "what", "name"])["strings"]
+    assert rows["cells", "reset", "spike"] == "COUNT_SPIKE, RESET"
+    assert rows["cells", "code", "cells_begin"] == "READ_CONTROL, START_TRIAL"
+    assert rows["afferents", "reset", "spike"] == "COUNT_AFFERENT_SPIKE"
+    assert rows["memory", "code", "memory_begin"] == "READ_LEARN"
+    assert rows["cells", "event", "recorded"] == ""
 
 
 def test_populations_and_projections_are_those_of_the_layout(described):
