@@ -167,7 +167,8 @@ def write_report(folder):
         numbers=_numbers(results),
         config_name="config.yaml",
         config=config,
-        provenance=_flat(results.provenance),
+        # the file itself holds the equations
+        provenance=_flat({k: v for k, v in results.provenance.items() if k != "equations"}),
     )
 
 

@@ -100,7 +100,11 @@ def write_results(folder, side=8, epochs=3, n_train=120, n_test=60, seed=1):
     )
     (folder / "provenance.json").write_text(
         json.dumps(
-            {"command": "bsd run digits --seed 1", "versions": {"python": "3.12", "brian2": "2.10"}}
+            {
+                "command": "bsd run digits --seed 1",
+                "versions": {"python": "3.12", "brian2": "2.10"},
+                "equations": {"RESET": "v_s = V_r"},
+            }
         )
     )
     test = trials[(trials["phase"] == "test") & (trials["epoch"] == epochs - 1)]
