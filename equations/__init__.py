@@ -1,6 +1,8 @@
 """What is the model? Brian2 equation strings with units, and their parameters."""
 
 import difflib
+import hashlib
+import json
 import re
 
 from bsd.equations import encoders, interneurons, plasticity, pyramidal
@@ -24,6 +26,7 @@ __all__ = [
     "LearningParameters",
     "ModelParameters",
     "TimingParameters",
+    "digest",
     "equation_set",
     "without_comments",
 ]
@@ -89,6 +92,22 @@ def without_comments(text):
         return text
     lines = (line.partition("#")[0].split() for line in text.splitlines())
     return [words for words in lines if words]
+
+
+def digest(equations):
+    """SHA-256 of equation strings; comments, indentation and empty lines do not count.
+
+    Parameters
+    ----------
+    equations : dict
+        Of `equation_set`.
+
+    Returns
+    -------
+    str
+    """
+    code = json.dumps(without_comments(equations), sort_keys=True)
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 # Brian2's own variables of cells with a refractory period

@@ -6,8 +6,6 @@ that shapes the generated code is in `BidirectionalNetwork.structure`, nothing e
 """
 
 import difflib
-import hashlib
-import json
 import re
 
 import numpy as np
@@ -26,7 +24,7 @@ from brian2 import (
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
-from bsd.equations import DISCRETE, InputError, equation_set, without_comments
+from bsd.equations import DISCRETE, InputError, digest, equation_set
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import DenseProjection
@@ -277,9 +275,8 @@ class BidirectionalNetwork:
 
     @property
     def equations_digest(self):
-        """SHA-256 of the equations; comments, indentation and empty lines do not count."""
-        code = json.dumps(without_comments(self.equations), sort_keys=True)
-        return hashlib.sha256(code.encode()).hexdigest()
+        """SHA-256 of the equations, see `bsd.equations.digest`."""
+        return digest(self.equations)
 
     @property
     def _own_values(self):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bsd.equations import InputError
+from bsd.equations import InputError, digest, equation_set
 from bsd.runs.bench.torch_process import (
     TorchProcess,
     end_all,
@@ -62,7 +62,7 @@ def comparison(experiment, n_train, grid=GRID):
         "train": n_train,
         "grid": list(grid),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
-        "equations": build_network(experiment, load_data(experiment, 0)).equations_digest,
+        "equations": digest(equation_set()),
         **(own if experiment.is_sequence else {}),
     }
 
