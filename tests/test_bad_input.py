@@ -481,7 +481,7 @@ def tables(draw):
     days = pd.date_range("2021-01-01", periods=N_ROWS, freq="h").strftime("%Y-%m-%d %H:%M")
     rows += [[days[k], repr(float(series[k])), str(k)] for k in range(N_ROWS)]
     for _ in range(draw(st.integers(0, 2))):
-        at = draw(st.integers(0, N_ROWS))
+        at = draw(st.integers(0, len(rows) - 1))
         wrong = ["field", "short", "long", "drop", "repeat", "swap", "all long"]
         match draw(st.sampled_from(wrong)):
             case "field":
