@@ -319,17 +319,20 @@ def _equations(network, objects, brian_network):
 def _strings_in(text, equations, afferent):
     """Names of the strings of the model that a text was put together from."""
     lines = {tuple(words) for words in without_comments(text)}
-    of_afferents, found = set(encoders.__all__), {}
+    found = {}
     for name, string in equations.items():
         for one in string.values() if isinstance(string, dict) else [string]:
             own = {tuple(words) for words in without_comments(one)}
-            # alike in cells and afferents is the counting of spikes
-            if own and own <= lines and (afferent or name not in of_afferents):
+            if own and own <= lines:
                 found[name] = own
     kept = [n for n, own in found.items() if not any(own < other for other in found.values())]
-    if afferent:
-        kept = [n for n in kept if n in of_afferents]
-    return ", ".join(kept)
+    of_afferents = set(encoders.__all__)
+
+    def is_anothers(name):  # alike in cells and afferents is the counting of spikes
+        twins = [n for n in kept if n != name and found[n] == found[name]]
+        return bool(twins) and (name in of_afferents) != afferent
+
+    return ", ".join(name for name in kept if not is_anothers(name))
 
 
 def _role(thing):

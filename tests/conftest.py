@@ -145,13 +145,15 @@ def bsd(monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["bsd", *map(str, arguments)])
-        code, before = 0, signal.getsignal(signal.SIGTERM)
+        code, signals = 0, (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(number) for number in signals]
         try:
             main()
         except SystemExit as stop:
             code = stop.code or 0
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from bsd.equations.errors import InputError
 from bsd.runs.cli import options
 from bsd.runs.cli.bench import bench
+from bsd.runs.interrupts import listen_for
 
 __all__ = ["app", "main"]
 
@@ -67,11 +68,7 @@ Epochs = Annotated[int | None, typer.Option(help="Passes over the training stimu
 
 def main():
     """Entry point: user errors become one line and exit code 2, failures one and exit code 1."""
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    listen_for(signal.SIGINT, signal.SIGTERM)
     try:
         if app(standalone_mode=False) == 130:  # what typer makes of an interrupt
             raise KeyboardInterrupt

@@ -13,6 +13,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bsd.runs.interrupts import check_interrupt
+
 __all__ = ["RunProgress", "SweepProgress"]
 
 STAGES = {
@@ -68,6 +70,7 @@ class RunProgress:
 
     def update(self, run, stage, done, total, text):
         """Take one event of `bsd.runs.experiments.run_many`."""
+        check_interrupt()
         if stage in ("note", "warning"):
             style = "yellow" if stage == "warning" else ""
             self._console.print(
@@ -134,6 +137,7 @@ class SweepProgress:
 
     def update(self, done, failed, total, running):
         """Take one report of `bsd.runs.sweeps.run_sweep`."""
+        check_interrupt()
         now, over = time.monotonic(), done + failed
         shares = {name: (n / of if stage == "run" else 0) for name, (stage, n, of) in
                   running.items()}

@@ -22,8 +22,17 @@ import pyarrow.parquet as parquet
 import yaml
 
 from bsd.equations.errors import InputError
+from bsd.runs.interrupts import uninterrupted
 
-__all__ = ["FRAMES", "STREAMED", "ResultsFolder", "locked", "write_atomically", "write_json"]
+__all__ = [
+    "FRAMES",
+    "STREAMED",
+    "ResultsFolder",
+    "locked",
+    "write_atomically",
+    "write_json",
+    "write_parquet",
+]
 
 #: Version of the format of checkpoints and parts; those of another one are refused.
 FORMAT = 1
@@ -179,6 +188,7 @@ class ResultsFolder:
             raise InputError(f"{files[0]} {error}: {cure}") from None
         return chunks, state, times
 
+    @uninterrupted()
     def save_chunk(self, number, frames, state, times):
         """Keep the frames of a chunk, then the checkpoint that says so.
 
@@ -263,7 +273,7 @@ class ResultsFolder:
 
     def write_frame(self, name, frame):
         """Write ``NAME.parquet``."""
-        write_atomically(self.path / f"{name}.parquet", frame.to_parquet)
+        write_parquet(self.path / f"{name}.parquet", frame)
 
     def write_arrays(self, name, **arrays):
         """Write ``NAME.npz``, without pickle."""
@@ -375,6 +385,12 @@ def write_atomically(path, write):
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@uninterrupted()
+def write_parquet(path, frame):
+    """Write a frame as `write_atomically` does."""
+    write_atomically(path, frame.to_parquet)
 
 
 def _sync_folder(folder):

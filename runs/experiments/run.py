@@ -32,6 +32,7 @@ from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
 from bsd.runs.experiments.presets import data_set
 from bsd.runs.experiments.text import generate, recalled_context
+from bsd.runs.interrupts import check_interrupt, listen_for
 from bsd.runs.literals import format_value
 from bsd.runs.trials import (
     AUTOENCODER,
@@ -779,15 +780,13 @@ def _end_with_parent():
 
 
 def _run_in_process(events, name, experiment, out, **options):
-    def stop(*_):
-        raise KeyboardInterrupt
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
-    signal.signal(signal.SIGTERM, stop)
+    listen_for(signal.SIGTERM)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     last = [0.0]
 
     def report(stage, done, total, text):
+        check_interrupt()
         if time.monotonic() - last[0] > 0.2 or done == total:
             last[0] = time.monotonic()
             events.put(("progress", name, (stage, done, total, text)))

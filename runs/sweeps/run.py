@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsd.equations import InputError
-from bsd.runs.engine.store import locked, write_atomically
+from bsd.runs.engine.store import locked, write_atomically, write_parquet
 from bsd.runs.experiments.run import build_network, configuration, load_data
 
 __all__ = ["run_sweep"]
@@ -190,7 +190,7 @@ class _Results:
         self.write()
 
     def write(self):
-        write_atomically(self.file, self.frame().to_parquet)
+        write_parquet(self.file, self.frame())
 
     def frame(self):
         frame = pd.DataFrame(list(self.rows.values()), columns=self.columns)

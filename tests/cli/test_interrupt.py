@@ -13,10 +13,17 @@ import time
 import uuid
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
+
+import bsd.runs.experiments.run as module
+from bsd.runs.cli.progress import RunProgress
+from bsd.runs.engine.store import write_parquet
+from bsd.runs.interrupts import check_interrupt, listen_for, uninterrupted
 
 from ..engine import cuda_on_cpu
 from ..gpu import needs_gpu
@@ -142,6 +149,75 @@ def test_interrupted_run_goes_on_to_the_same_bits(start, bsd, finished, tmp_path
     assert code == 0, err
     assert_same_run(out, finished[0])
     assert not list(out.glob("checkpoint-*.npz"))
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    """What listens to signals is put back."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    yield
+    listen_for()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def drop_interrupt(number):
+    """As a compiled library does that clears the errors of Python code that it calls."""
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_got_lost_comes_with_the_next_progress(signals, number):
+    listen_for(number)
+    progress = RunProgress(Console(quiet=True))
+    progress.update("all", "run", 0, 10, "")
+    drop_interrupt(number)
+    with pytest.raises(KeyboardInterrupt):
+        progress.update("all", "run", 1, 10, "")
+    listen_for(number)  # the next command
+    progress.update("all", "run", 2, 10, "")
+
+
+def test_an_interrupt_waits_until_results_are_written(signals, tmp_path):
+    listen_for(signal.SIGTERM)
+    frame = pd.DataFrame({"trial": [1, 2]})
+
+    @uninterrupted()
+    def write():
+        signal.raise_signal(signal.SIGTERM)
+        write_parquet(tmp_path / "trials.parquet", frame)
+        (tmp_path / "last").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert (tmp_path / "last").exists()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "trials.parquet"), frame)
+
+
+def test_an_ignored_signal_stays_ignored(signals):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listen_for(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    check_interrupt()
+
+
+def test_one_of_several_runs_ends_although_its_interrupt_got_lost(signals, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "_end_with_parent", lambda: None)
+
+    def run(experiment, out, progress):
+        progress("run", 0, 10, "")
+        drop_interrupt(signal.SIGTERM)
+        progress("run", 1, 10, "")
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(module, "run_experiment", run)
+    events = SimpleNamespace(put=said.append, cancel_join_thread=lambda: said.append("ended"))
+    module._run_in_process(events, "seed0", None, None)
+    assert said == [("progress", "seed0", ("run", 0, 10, "")), "ended"]
 
 
 @pytest.fixture(scope="module")

@@ -146,6 +146,7 @@ def test_equations_name_the_strings_that_hold_them():
     assert rows["cells", "code", "cells_begin"] == "READ_CONTROL, START_TRIAL"
     assert rows["afferents", "reset", "spike"] == "COUNT_AFFERENT_SPIKE"
     assert rows["memory", "code", "memory_begin"] == "READ_LEARN"
+    assert rows["relay", "on_pre", "spike"] == "RELAY"
     assert rows["cells", "event", "recorded"] == ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bsd.equations import InputError
-from bsd.runs.engine.store import write_atomically, write_json
+from bsd.runs.engine.store import write_json, write_parquet
 from bsd.runs.experiments.presets import SEQUENCES
 
 __all__ = [
@@ -74,7 +74,7 @@ def save(folder, study, command=None):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, frame in study.frames.items():
-            write_atomically(folder / f"{name}.parquet", frame.to_parquet)
+            write_parquet(folder / f"{name}.parquet", frame)
         write_json(folder / "summary.json", summary)
     except OSError as error:
         raise InputError(
