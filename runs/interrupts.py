@@ -12,23 +12,24 @@ from contextlib import contextmanager
 
 __all__ = ["check_interrupt", "listen_for", "uninterrupted"]
 
-_asked, _held_off = False, 0
+_asked = _waiting = False
+_held_off = 0
 
 
 def listen_for(*signals):
     """Raise KeyboardInterrupt in the main thread at each of these signals, unless it is ignored."""
-    global _asked
-    _asked = False
+    global _asked, _waiting
+    _asked = _waiting = False
     for number in signals:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(*_):
-    global _asked
-    _asked = True
+    global _asked, _waiting
+    _asked, _waiting = True, _held_off > 0
     sys.unraisablehook = lambda _: None  # what finalisers say of it from here on
-    if not _held_off:
+    if not _waiting:
         raise KeyboardInterrupt
 
 
@@ -41,11 +42,12 @@ def check_interrupt():
 @contextmanager
 def uninterrupted():
     """Hold interrupts off until the end of the context, or of the function that it decorates."""
-    global _held_off
+    global _held_off, _waiting
     _held_off += 1
     try:
         yield
     finally:
         _held_off -= 1
-    if not _held_off:
-        check_interrupt()
+    if _waiting and not _held_off:
+        _waiting = False
+        raise KeyboardInterrupt
