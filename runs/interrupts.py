@@ -21,8 +21,9 @@ def listen_for(*signals):
     global _asked, _waiting
     _asked = _waiting = False
     for number in signals:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+        handler = signal.getsignal(number)
+        handler = getattr(handler, "previous_handler", handler)  # Brian2's own, around another
+        signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else _interrupt)
 
 
 def _interrupt(*_):

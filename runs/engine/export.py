@@ -17,6 +17,7 @@ from bsd.runs.engine import cpp, cuda
 from bsd.runs.engine.recording import Recording
 from bsd.runs.engine.simulation import check_dataset, check_outputs, trial_inputs
 from bsd.runs.engine.standalone import read_output, trim
+from bsd.runs.engine.store import write_parquet
 from bsd.runs.engine.variables import STATE, check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
 from bsd.runs.trials import concept_encodings, replica_tables
@@ -173,7 +174,7 @@ def _write(project, network, tables, inputs, directory, seeds):
     for name, array in inputs.items():
         array.tofile(directory / "inputs" / f"{name}.bin")
     table = pd.concat(tables, ignore_index=True)
-    table.to_parquet(directory / "trials.parquet", index=False)
+    write_parquet(directory / "trials.parquet", table)
     makefile = _fill(_MAKEFILE, inputs=" \\\n    ".join(inputs), **project.makefile)
     (directory / "Makefile").write_text(makefile)
     (directory / "README.md").write_text(_readme(network, len(tables[0]), project.readme))
@@ -477,7 +478,7 @@ def write_results(directory):
     manifest = _read_manifest(directory)
     results = directory / "results"
     for name in recording.__dataclass_fields__:
-        getattr(recording, name).to_parquet(results / f"{name}.parquet", index=False)
+        write_parquet(results / f"{name}.parquet", getattr(recording, name))
     config = {"name": directory.resolve().name, "seeds": manifest["seeds"], **manifest["network"]}
     (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return results

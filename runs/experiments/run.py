@@ -781,6 +781,7 @@ def _end_with_parent():
 
 def _run_in_process(events, name, experiment, out, **options):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # even if the parent process ignores it
     listen_for(signal.SIGTERM)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     last = [0.0]

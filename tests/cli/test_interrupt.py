@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from brian2 import _InterruptHandler
 from rich.console import Console
 
 import bsd.runs.experiments.run as module
@@ -198,8 +199,10 @@ def test_an_interrupt_waits_until_results_are_written(signals, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "trials.parquet"), frame)
 
 
-def test_an_ignored_signal_stays_ignored(signals):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("wrap", [lambda handler: handler, _InterruptHandler])
+def test_an_ignored_signal_stays_ignored(signals, wrap):
+    """Brian2, as it is imported, puts a handler of its own around that of Ctrl-C."""
+    signal.signal(signal.SIGINT, wrap(signal.SIG_IGN))
     listen_for(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
     check_interrupt()
