@@ -144,7 +144,8 @@ class CellParameters(_Checked):
     )
     E_leak: Quantity = parameter(-70 * mV, mV, "E_L", "resting potential", bounds=(-200, 100))
     V_threshold: Quantity = parameter(
-        -55 * mV, mV, "theta", "firing threshold (rest + 0.6 unit synapses of 25 mV)",
+        -55 * mV, mV, "theta",
+        "firing threshold (0.6 of the 25 mV by which a synapse of weight 1 moves the soma in 1 ms)",
         "paper, sec. 4 (threshold 0.6)", bounds=(-200, 100),
     )
     V_reset: Quantity = parameter(

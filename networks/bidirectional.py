@@ -24,10 +24,10 @@ from brian2 import (
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
-from bsd.equations import DISCRETE, InputError, digest, equation_set
+from bsd.equations import DISCRETE, InputError, digest, equation_set, without_comments
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
-from bsd.networks.dense import DenseProjection
+from bsd.networks.dense import COMPUTED, DenseProjection
 from bsd.networks.layout import Layout
 from bsd.networks.receptive_fields import ReceptiveFields, image_shape
 from bsd.networks.schedule import SCHEDULE
@@ -117,9 +117,10 @@ class BidirectionalNetwork:
         what shapes the code (`STRUCTURAL`).
     replicas : int
         Independent networks ("subjects") in one Brian2 network.
-    projection : {'dense', 'synapses'}
+    projection : {'dense', 'synapses'}, optional
         How basal projections are computed: as one matrix operation, or by plain Brian2
-        synapses, spike by spike. Same results within rounding.
+        synapses, spike by spike. Same results within rounding. By default as matrices, unless the
+        strings ``PROPAGATE`` or ``LEARN`` were changed.
     capacity : int
         Trials of one chunk.
     precision : {'float32', 'float64'}
@@ -146,14 +147,14 @@ class BidirectionalNetwork:
         parameters=DISCRETE,
         *,
         replicas=1,
-        projection="dense",
+        projection=None,
         capacity=1000,
         precision="float32",
         equations=None,
         values=None,
         probe_variables=(),
     ):
-        if projection not in ("dense", "synapses"):
+        if projection not in (None, "dense", "synapses"):
             raise InputError(f"projection = {projection!r}: choose 'dense' or 'synapses'.")
         if precision not in ("float32", "float64"):
             raise InputError(f"precision = {precision!r}: choose 'float32' or 'float64'.")
@@ -207,7 +208,6 @@ class BidirectionalNetwork:
                 )
         self.parameters = parameters
         self.replica_parameters = tuple(each) * (self.layout.replicas if len(each) == 1 else 1)
-        self.projection = projection
         self.capacity = int(capacity)
         self.precision = precision
         self.changed_equations = dict(equations or {})
@@ -216,12 +216,16 @@ class BidirectionalNetwork:
         if isinstance(probe_variables, str):
             raise InputError(f"probe_variables = {probe_variables!r}: give a list of names.")
         self.probe_variables = tuple(probe_variables)
-        fixed = sorted({"PROPAGATE", "LEARN"} & set(equations or {}))
-        if fixed and projection == "dense":
+        changed = [
+            name for name, text in COMPUTED.items()
+            if without_comments(self.equations[name]) != without_comments(text)
+        ]
+        if changed and projection == "dense":
             raise InputError(
-                f"equations[{fixed[0]!r}] is computed by compiled functions in dense projections: "
-                "use projection='synapses' to change it."
+                f"{changed[0]} was changed, and dense projections compute it by compiled functions "
+                "of their own: use projection='synapses', or leave the choice out."
             )
+        self.projection = projection or ("synapses" if changed else "dense")
 
     def _high_stream(self, layers, parameters):
         """Afferents and hidden cells of the stream of high frequencies, or None."""

@@ -22,7 +22,13 @@ all-to-all projections, the next row is one row length away, else it is looked u
 import numpy as np
 from brian2 import Function, get_device
 
-__all__ = ["DenseProjection"]
+__all__ = ["COMPUTED", "DenseProjection"]
+
+#: The strings of the model that the functions compute, word by word.
+COMPUTED = {
+    "PROPAGATE": "I_b_post += w*I_epsc_post",
+    "LEARN": "w = clip(w + r_learn_pre*teach_post, -w_max, w_max)",
+}
 
 
 class DenseProjection:

@@ -23,7 +23,8 @@ from brian2.synapses.synapses import SummedVariableUpdater, SynapticPathway
 from brian2.units import get_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from bsd.equations import encoders, plasticity, without_comments
+from bsd.equations import encoders, without_comments
+from bsd.networks.dense import COMPUTED
 
 __all__ = ["ModelDescription", "describe"]
 
@@ -411,7 +412,7 @@ def _dense_rows(dense):
     texts = {
         "drive": f"{name}_drive(i) = sum of w over the presynaptic cells that fired in this step",
         "update": f"{name}_update(i) applies, for every presynaptic cell with r_learn != 0,\n"
-        f"    {plasticity.LEARN}\n"
+        f"    {COMPUTED['LEARN']}\n"
         "and returns how many synapses of cell i it changed",
     }
     return [

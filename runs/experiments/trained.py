@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from bsd.equations import InputError, ModelParameters, without_comments
+from bsd.equations import InputError, ModelParameters, digest, equation_set, without_comments
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
@@ -118,10 +118,10 @@ def _open(folder, replica):
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
     layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
+    _check_equations(folder, config, equation_set())
     network = BidirectionalNetwork(
         layers, parameters, projection=config["projection"], precision=config["precision"]
     )
-    _check_equations(folder, config, network)
     if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
@@ -168,14 +168,14 @@ def open_cohort(folder):
     return [first, *(open_run(folder, replica) for replica in range(1, len(first.config["seed"])))]
 
 
-def _check_equations(folder, config, network):
-    if config.get("equations", network.equations_digest) == network.equations_digest:
+def _check_equations(folder, config, equations):
+    if config.get("equations") in (None, digest(equations)):  # older versions did not say
         return
     was = json.loads((folder / "provenance.json").read_text()).get("equations")
     if not was:
         cure = "check out the version that its provenance.json names"
     else:
-        now, was = without_comments(network.equations), without_comments(was)
+        now, was = without_comments(equations), without_comments(was)
         names = sorted(name for name in {*now, *was} if now.get(name) != was.get(name))
         cure = f"give {', '.join(names)} the text that its provenance.json holds"
     raise InputError(
@@ -209,7 +209,7 @@ def learned_weights(folder, replica=None, *, network=None):
     with _damage_as_input_error(Path(folder)):
         config, _, weights = _read(Path(folder), replica)
         if network is not None:
-            _check_equations(Path(folder), config, network)
+            _check_equations(Path(folder), config, network.equations)
         return weights
 
 

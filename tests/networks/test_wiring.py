@@ -8,7 +8,7 @@ from brian2 import Synapses, prefs
 from brian2.devices.device import reset_device
 from brian2.utils.stringtools import get_identifiers
 
-from bsd.equations import DISCRETE, InputError
+from bsd.equations import DISCRETE, InputError, equation_set, plasticity, pyramidal
 from bsd.networks import BidirectionalNetwork
 from bsd.networks.dense import DenseProjection
 from bsd.runs.data import contrast
@@ -382,6 +382,29 @@ def test_concepts_are_population_codes(small_network):
 
 
 @pytest.mark.parametrize(
+    "changes, projection",
+    [
+        ({}, "dense"),
+        ({"LEARN": equation_set()["LEARN"] + "  # as it is"}, "dense"),
+        ({"THRESHOLD": "v_s > theta"}, "dense"),
+        ({"LEARN": "w = clip(w + r_learn_pre*teach_post, 0, w_max)"}, "synapses"),
+        ({"PROPAGATE": "I_b_post += 0.5*w*I_epsc_post"}, "synapses"),
+    ],
+)
+def test_what_dense_projections_compute_otherwise_makes_plain_synapses(
+    changes, projection, monkeypatch
+):
+    """Changed in a call, and in the file."""
+    assert BidirectionalNetwork([9, 12, 3], equations=changes).projection == projection
+    for name, text in changes.items():
+        for module in (plasticity, pyramidal):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, text)
+    network = BidirectionalNetwork([9, 12, 3])
+    assert network.projection == network.structure["projection"] == projection
+
+
+@pytest.mark.parametrize(
     "layers, options, text",
     [
         ([], {}, "layers = \\[\\]"),
@@ -407,8 +430,10 @@ def test_concepts_are_population_codes(small_network):
          "contrast = 1.0: context cells"),
         ([9, 12, 3], {"equations": {"RESETS": ""}}, "unknown equation string"),
         ([9, 12, 3], {"equations": {"RESET": 1}}, "must be of the same kind"),
-        ([9, 12, 3], {"equations": {"LEARN": "w = w"}}, "'LEARN'.*use projection='synapses'"),
-        ([9, 12, 3], {"equations": {"PROPAGATE": ""}}, "'PROPAGATE'.*projection='synapses'"),
+        ([9, 12, 3], {"equations": {"LEARN": "w = w"}, "projection": "dense"},
+         "LEARN was changed.*use projection='synapses'"),
+        ([9, 12, 3], {"equations": {"PROPAGATE": ""}, "projection": "dense"},
+         "PROPAGATE was changed.*use projection='synapses'"),
     ],
 )
 def test_impossible_networks_are_refused(layers, options, text):
