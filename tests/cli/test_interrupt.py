@@ -158,6 +158,8 @@ def signals(monkeypatch):
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    for number in numbers:  # a shell that runs things in the background may ignore Ctrl-C
+        signal.signal(number, signal.SIG_DFL)
     yield
     listen_for()
     for number, handler in zip(numbers, before, strict=True):
