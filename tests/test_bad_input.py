@@ -484,7 +484,7 @@ def tables(draw):
         at = draw(st.integers(0, len(rows) - 1))
         wrong = ["field", "short", "long", "drop", "repeat", "swap", "all long"]
         match draw(st.sampled_from(wrong)):
-            case "field":
+            case "field" if rows[at]:  # it may have been made short
                 rows[at][draw(st.integers(0, len(rows[at]) - 1))] = draw(FIELDS)
             case "short":
                 rows[at] = rows[at][: draw(st.integers(0, 2))]
