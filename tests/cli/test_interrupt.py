@@ -387,11 +387,14 @@ main()
 @pytest.mark.skipif(find_spec("brian2cuda") is None, reason="needs brian2cuda: make setup-cuda")
 @pytest.mark.parametrize(
     "program, tolerance",
-    [(cuda_on_cpu.command, 0), pytest.param(double_precision, 1e-9, marks=needs_gpu)],
+    [(cuda_on_cpu.command, 0), pytest.param(double_precision, 1e-6, marks=needs_gpu)],
     ids=["cpu", "gpu"],
 )
 def test_killed_run_on_cuda_goes_on(start, tmp_path, program, tolerance):
-    """To the same bits with the CPU as the GPU; on a GPU, sums have another order in each run."""
+    """To the same bits with the CPU as the GPU; on a GPU, sums have another order in each run.
+
+    The weights of three undisturbed runs on an H200 lie up to 4e-8 apart, in double precision.
+    """
     arguments = ("demo", "--epochs", "2", "--layers", "32,32", "--device", "cuda")
     run = start(*arguments, "--out", tmp_path / "finished", command=program)
     began = time.monotonic()
