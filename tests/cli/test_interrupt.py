@@ -322,6 +322,8 @@ def killed_and_resumed(
 ):
     """Kill a run again and again, each time resumed; a finished one is compared and begun anew.
 
+    The last kill waits for a second checkpoint, which is the first after learning.
+
     Parameters
     ----------
     kills : list of (str, float)
@@ -337,6 +339,8 @@ def killed_and_resumed(
             run = start(*arguments, "--out", folder, *resume, **options)
             if what == "build":  # what a killed build leaves stays for a day
                 run.wait_for(Path(options["BSD_CACHE"]), "compiled/building-*", n + 1)
+            if n == len(kills) - 1:
+                run.wait_for(folder, "checkpoint-*.npz", 2)
             killed = kill(run, "python" if what == "build" else what, share * longest_s)
             code, said = run.end()
             assert "Traceback" not in said
@@ -393,7 +397,7 @@ main()
 def test_killed_run_on_cuda_goes_on(start, tmp_path, program, tolerance):
     """To the same bits with the CPU as the GPU; on a GPU, sums have another order in each run.
 
-    The weights of three undisturbed runs on an H200 lie up to 4e-8 apart, in double precision.
+    The weights of three undisturbed ones on an H200 lay up to 4e-8 apart, in double precision.
     """
     arguments = ("demo", "--epochs", "2", "--layers", "32,32", "--device", "cuda")
     run = start(*arguments, "--out", tmp_path / "finished", command=program)
