@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+
+#: Generated cases are the same in each run; ``--hypothesis-profile default`` draws new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 #: Files with the longest tests, longest first: they start first, and short ones fill the end.
 LONGEST = (
