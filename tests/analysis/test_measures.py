@@ -8,9 +8,7 @@ from hypothesis.extra.numpy import arrays
 from bsd.analysis import measures
 
 rasters = arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4)))
-vectors = arrays(float, 5, elements=st.floats(-1e3, 1e3)).filter(
-    lambda vector: np.abs(vector).max() > 1e-300  # it can be scaled
-)
+vectors = arrays(float, 5, elements=st.floats(-1e3, 1e3)).filter(np.any)
 
 
 def counts_of(a, b):
@@ -30,7 +28,8 @@ def test_cosine_is_bounded_symmetric_and_blind_to_scale(a, b, scale):
     value = measures.cosine(a, b)
     assert -1 <= value <= 1
     assert measures.cosine(b, a) == pytest.approx(value, abs=1e-12)
-    assert measures.cosine(scale * a, b) == pytest.approx(value, abs=1e-9)
+    if np.abs(a).max() > 1e-300:  # smaller ones are rounded as they are scaled, even to zero
+        assert measures.cosine(scale * a, b) == pytest.approx(value, abs=1e-9)
     assert measures.cosine(a, a) == pytest.approx(1)
 
 
