@@ -27,10 +27,13 @@ __all__ = [
     "NORMALISE",
     "NORMALISER",
     "NORMALISER_INFONCE",
+    "NORMALISER_VECTOR",
+    "NORMALISE_VECTOR",
     "NEXT_SLOT",
     "READ_LEARN",
     "POOL_CELLS",
     "POOL_CELLS_SOFTMAX",
+    "POOL_CELLS_VECTOR",
     "POOL_MEMORY",
     "POOL_MEMORY_INFONCE",
     "RESPOND",
@@ -63,6 +66,16 @@ c_all       : 1                     # sum of c_m
 temperature : 1 (constant)          # tau
 """
 
+#: What the population vector of the output needs besides (Georgopoulos et al. 1986).
+NORMALISER_VECTOR = """
+S           : 1                     # sum of r
+S_a         : 1                     # sum of r^
+P           : 1                     # sum of r times the preferred concept
+P_a         : 1                     # the same of r^
+F           : 1                     # population vector of the somatic spikes
+F_a         : 1                     # of the partners' spikes
+"""
+
 #: Cells onto their normaliser.
 POOL_CELLS = """
 rr_post = r_pre**2       : 1 (summed)
@@ -76,10 +89,24 @@ Z_post = exp(beta_pre*u_pre)   : 1 (summed)
 A_post = r_a_pre               : 1 (summed)
 """
 
+#: What a population vector needs besides.
+POOL_CELLS_VECTOR = """
+S_post = r_pre                   : 1 (summed)
+S_a_post = r_a_pre               : 1 (summed)
+P_post = preferred_pre*r_pre     : 1 (summed)
+P_a_post = preferred_pre*r_a_pre : 1 (summed)
+"""
+
 NORMALISE = """
 norm = sqrt(rr + eps**2)
 norm_a = sqrt(aa + eps**2)
 C = ra / (norm*norm_a)
+"""
+
+#: Silence stands for the middle.
+NORMALISE_VECTOR = """
+F = P / (S + 1e-12)
+F_a = P_a / (S_a + 1e-12)
 """
 
 MEMORY = """

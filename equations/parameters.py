@@ -324,9 +324,14 @@ class LearningParameters(_Checked):
         choices=("learned", "frozen"),
     )
     top_rule: str = parameter(
-        "delta", 1, "-", "rule of the output cells: delta rule on spikes, softmax cross-entropy on "
-        "voltages, or ReCo", "paper, sec. 3.3 (cross-entropy)",
-        choices=("delta", "softmax", "reco"),
+        "delta", 1, "-", "rule of the output cells: delta rule on spikes, the same with the error "
+        "of their population vector, softmax cross-entropy on voltages, or ReCo",
+        "paper, sec. 3.3 (cross-entropy); Georgopoulos et al. 1986 (population vector)",
+        choices=("delta", "vector", "softmax", "reco"),
+    )
+    vector_gain: float = parameter(
+        0.1, 1, "g_v", "weight of the population vector's error, in concepts squared "
+        "(learning.top_rule = 'vector')", bounds=(0, 1e3),
     )
     diversity: float = parameter(
         0.9, 1, "d", "spread of the asymmetry, -d to d, with which the cells of one concept weigh "
@@ -377,6 +382,13 @@ class ModelParameters:
     cell: CellParameters = field(default_factory=CellParameters)
     encoding: EncodingParameters = field(default_factory=EncodingParameters)
     learning: LearningParameters = field(default_factory=LearningParameters)
+
+    def __post_init__(self):
+        if self.learning.top_rule == "vector" and self.encoding.concept_code != "tuning":
+            raise InputError(
+                "learning.top_rule = 'vector': only the mean of tuning curves has an error, use "
+                "encoding.concept_code = 'tuning'."
+            )
 
     def updated(self, assignments):
         """A copy with some parameters changed.

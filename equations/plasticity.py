@@ -11,7 +11,9 @@ paper, eq. 6) with the K memories as its negatives. Margin gating (on by default
 terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`; InfoNCE puts
 other weights in their place, see `GATE_INFONCE`. Where the partner is an afferent, and in every
 layer if the loss is MSE, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
-an asymmetry b_k that differs between the cells of one concept. Homeostasis adds
+an asymmetry b_k that differs between the cells of one concept. Where concepts are the steps of
+a quantity, the output can learn from the error of its population vector as well, see
+`ERROR_VECTOR`. Homeostasis adds
 psi_k g (rho - <r_k>) to the error of ReCo cells, where <r_k> is the cell's own mean rate. Weights
 change by dw_jk = eta r_j delta_k, times the trial's factor `learn`, and stay within -w_max to
 w_max.
@@ -20,8 +22,10 @@ w_max.
 __all__ = [
     "CELL_LEARNING",
     "CELL_LEARNING_SOFTMAX",
+    "CELL_LEARNING_VECTOR",
     "ERROR",
     "ERROR_SOFTMAX",
+    "ERROR_VECTOR",
     "FEATURES",
     "LEARN",
     "PATTERN",
@@ -74,6 +78,13 @@ Z            : 1 (linked)            # from the normaliser: sum of exp(beta u)
 A            : 1 (linked)            # sum of the apical features
 """
 
+CELL_LEARNING_VECTOR = """
+preferred    : 1 (constant)          # an output cell's concept, counted from the middle; else 0
+vector_gain  : 1 (shared, constant)  # weight of the population vector's error
+F            : 1 (linked)            # from the normaliser: population vector of the somatic spikes
+F_a          : 1 (linked)            # of the partners' spikes
+"""
+
 #: Spikes, or trial means of the dendritic drive (for which psi is 1).
 FEATURES = """
 r = by_voltage*u + (1 - by_voltage)*n_s*count_unit
@@ -96,6 +107,12 @@ delta = reco*(slope*e_reco + psi*e_rate) + delta_spikes*psi*e_spikes + delta_vol
 
 ERROR_SOFTMAX = """
 delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
+"""
+
+#: S = sum_j r_j times minus the gradient of (F_a - F)^2 / 2, F = sum_j p_j r_j / S.
+ERROR_VECTOR = """
+e_vector = (F_a - F)*(preferred - F)
+delta += vector_gain*psi*e_vector
 """
 
 START_LEARNING = """

@@ -268,6 +268,7 @@ class BidirectionalNetwork:
             "infonce": p.learning.loss == "infonce",  # MSE differs from ReCo in values only
             "memory_slots": p.learning.memory_slots,
             "softmax": p.learning.top_rule == "softmax",
+            "vector": p.learning.top_rule == "vector",
             "top_memory": p.learning.top_rule == "reco",
             "own_values": sorted(self._own_values),
             "receptive_fields": self.fields.local,
@@ -343,10 +344,14 @@ class BidirectionalNetwork:
         if encoding.concept_code == "blocks":
             tuning = np.kron(np.eye(self.n_concepts), np.ones((1, cells)))
         else:
-            preferred = (np.arange(cells * self.n_concepts) + 0.5) / cells - 0.5
-            distance = (concepts[:, None] - preferred) / encoding.tuning_width
+            distance = (concepts[:, None] - self._preferred()) / encoding.tuning_width
             tuning = np.exp(-0.5 * distance**2)
         return encoding.concept_rate * tuning
+
+    def _preferred(self):
+        """The concept to which each output cell is tuned, as a number that may lie between two."""
+        cells = self.parameters.encoding.cells_per_concept
+        return (np.arange(cells * self.n_concepts) + 0.5) / cells - 0.5
 
     @property
     def probes(self):
@@ -577,6 +582,8 @@ class BidirectionalNetwork:
         extra = "Z : 1\nA : 1\n" if softmax else ""
         infonce = "_INFONCE" if learning.loss == "infonce" else ""
         extra += eqs["NORMALISER_INFONCE"] if infonce else ""
+        vector = learning.top_rule == "vector"
+        extra += eqs["NORMALISER_VECTOR"] if vector else ""
         normaliser = objects.add(
             NeuronGroup(
                 len(layout.populations),
@@ -585,7 +592,8 @@ class BidirectionalNetwork:
                 name="normaliser",
             )
         )
-        normaliser.run_regularly(eqs["NORMALISE"], when="normalise", name="normaliser_normalise")
+        normalise = eqs["NORMALISE"] + (eqs["NORMALISE_VECTOR"] if vector else "")
+        normaliser.run_regularly(normalise, when="normalise", name="normaliser_normalise")
         normaliser.run_regularly(eqs["GATE" + infonce], when="gate", name="normaliser_gate")
         k = learning.memory_slots
         populations = self.memory_populations
@@ -626,6 +634,8 @@ class BidirectionalNetwork:
         model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
         if learning.top_rule == "softmax":
             model += eqs["CELL_LEARNING_SOFTMAX"]
+        if learning.top_rule == "vector":
+            model += eqs["CELL_LEARNING_VECTOR"]
         if self.projection == "dense":
             model += "emit : 1  # above 0 in a step with a spike\n"
         return model
@@ -634,7 +644,7 @@ class BidirectionalNetwork:
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
         learning, cell = self.parameters.learning, self.parameters.cell
         graded = learning.features == "voltages"
-        softmax = learning.top_rule == "softmax"
+        added = {"softmax": "ERROR_SOFTMAX", "vector": "ERROR_VECTOR"}.get(learning.top_rule)
         refractory = float(cell.refractory) > 0
         ready = " and not_refractory" if refractory else ""
         events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
@@ -669,7 +679,7 @@ class BidirectionalNetwork:
         cells.run_regularly(eqs["FEATURES"], when="features", name="cells_features", **at_tick)
         cells.run_regularly(eqs["PATTERN"], when="compare", order=-1, name="cells_pattern",
                             **at_tick)
-        error = eqs["ERROR"] + (eqs["ERROR_SOFTMAX"] if softmax else "") + eqs["START_LEARNING"]
+        error = eqs["ERROR"] + (eqs[added] if added else "") + eqs["START_LEARNING"]
         cells.run_regularly(error, when="error", name="cells_error", **at_tick)
         cells.population = layout.per_cell(lambda p: p.index, int)
         if layout.replicas > 1:
@@ -678,11 +688,9 @@ class BidirectionalNetwork:
         cells.partner = layout.per_cell(lambda p: np.arange(p.size) + layout.partner(p).start, int)
         cells.paired = layout.per_cell(lambda p: layout.partner(p).pathway != "afferent", int)
         self._learn_early(cells)
-        for name in ("norm", "norm_a", "C", "cc", "attract", "repel"):
+        pooled = {"softmax": ("Z", "A"), "vector": ("F", "F_a")}.get(learning.top_rule, ())
+        for name in ("norm", "norm_a", "C", "cc", "attract", "repel", *pooled):
             setattr(cells, name, linked_var(objects.normaliser, name, index="population"))
-        if softmax:
-            for name in ("Z", "A"):
-                setattr(cells, name, linked_var(objects.normaliser, name, index="population"))
         if graded:
             # the partner's index within this group; cells paired with an afferent read nothing
             cells.partner_cell = layout.per_cell(self._partner_in_group, int)
@@ -805,6 +813,8 @@ class BidirectionalNetwork:
         pool = eqs["POOL_CELLS"]
         if self.parameters.learning.top_rule == "softmax":
             pool += eqs["POOL_CELLS_SOFTMAX"]
+        if self.parameters.learning.top_rule == "vector":
+            pool += eqs["POOL_CELLS_VECTOR"]
         pooling = objects.add(
             Synapses(objects.cells, objects.normaliser, pool, name="pooling", **at_tick)
         )
@@ -985,6 +995,8 @@ class BidirectionalNetwork:
         }
         if learning.top_rule == "softmax":
             values["cells.beta"] = learning.softmax_gain
+        if learning.top_rule == "vector":
+            values["cells.vector_gain"] = learning.vector_gain
         return values
 
     def _cell_values(self):
@@ -1002,7 +1014,7 @@ class BidirectionalNetwork:
             "reco": lambda q: (hidden(q) and learning.loss != "mse")
             or (q.name == top and learning.top_rule == "reco"),
             "delta_spikes": lambda q: (hidden(q) and learning.loss == "mse")
-            or (q.name == top and learning.top_rule == "delta")
+            or (q.name == top and learning.top_rule in ("delta", "vector"))
             or bottom(q, "delta"),
             "delta_volts": lambda q: bottom(q, "voltage"),
             "by_voltage": lambda q: learning.features == "voltages" and self.has_memory(q),
@@ -1030,6 +1042,10 @@ class BidirectionalNetwork:
         values["cells.bias"] = layout.per_cell(
             lambda q: self._asymmetries(q) if q.name == top else 0.0
         )
+        if learning.top_rule == "vector":
+            values["cells.preferred"] = layout.per_cell(
+                lambda q: self._preferred() - (self.n_concepts - 1) / 2 if q.name == top else 0.0
+            )
         return values
 
     @property

@@ -161,9 +161,12 @@ def _rule(population, values):
 
     features = "dendritic voltages" if on("cells.by_voltage") else "spikes"
     contrastive = "InfoNCE" if "normaliser.temperature" in values else "ReCo"
+    delta = "delta rule on spikes"
+    if "cells.preferred" in values and values["cells.preferred"][population.cells].any():
+        delta += " and their population vector"
     rules = {
         "cells.reco": f"{contrastive} on {features}",
-        "cells.delta_spikes": "delta rule on spikes",
+        "cells.delta_spikes": delta,
         "cells.delta_volts": "delta rule on the basal drive",
         "cells.softmax": "softmax cross-entropy on the basal drive",
     }

@@ -35,10 +35,16 @@ needs_brian2cuda = pytest.mark.skipif(
 )
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
-#: Between them: both parameter sets, both projections, both encoders, both features, two top
-#: rules, refractory period, replicas, context cells.
+#: Between them: both parameter sets, both projections, both encoders, both features, two rules of
+#: the output, refractory period, replicas, context cells.
 STRUCTURES = {
-    "discrete-dense-replicas": ("discrete", {"encoding.context": 1}, {"replicas": 2}),
+    "discrete-dense-replicas": (
+        "discrete",
+        {
+            "encoding.context": 1, "encoding.concept_code": "tuning", "learning.top_rule": "vector",
+        },
+        {"replicas": 2},
+    ),
     "biophysical-synapses": (
         "biophysical",
         {

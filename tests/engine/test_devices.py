@@ -25,7 +25,10 @@ from ..gpu import needs_gpu
 STRUCTURES = {
     "discrete-dense": (
         "discrete",
-        {"encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0},
+        {
+            "encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0,
+            "encoding.concept_code": "tuning", "learning.top_rule": "vector",
+        },
         {},
     ),
     "biophysical-synapses": (

@@ -59,6 +59,7 @@ def all_changes(parameters):
 @pytest.mark.parametrize("key", DISCRETE.keys())
 def test_only_structural_parameters_change_the_key(small_network, key):
     needed = {
+        "learning.top_rule": {"encoding.concept_code": "tuning"},
         "encoding.deep_field": {"encoding.receptive_field": 2},
         "encoding.autoencoder": {"encoding.cells_per_concept": 1},
     }.get(key, {})
@@ -71,10 +72,14 @@ def test_only_structural_parameters_change_the_key(small_network, key):
 
 def test_every_choice_of_a_structural_parameter_has_its_own_key(small_network):
     keys = {
-        structure_key(small_network(assignments={"learning.top_rule": rule}))
-        for rule in ("delta", "softmax", "reco")
+        structure_key(
+            small_network(
+                assignments={"learning.top_rule": rule, "encoding.concept_code": "tuning"}
+            )
+        )
+        for rule in ("delta", "vector", "softmax", "reco")
     }
-    assert len(keys) == 3
+    assert len(keys) == 4
 
 
 def test_mse_needs_no_code_of_its_own(small_network):

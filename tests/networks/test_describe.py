@@ -24,11 +24,13 @@ PAPER = {
     "learning.bottom_rule": "voltage",
     "encoding.kind": "poisson",
 }
+VECTOR = {"learning.top_rule": "vector", "encoding.concept_code": "tuning"}
 NETWORKS = {
     "discrete": (DISCRETE, {}),
     "paper's options": (DISCRETE.updated(PAPER), {}),
     "biophysical": (BIOPHYSICAL, {"projection": "synapses"}),
     "infonce": (DISCRETE.updated({"learning.loss": "infonce"}), {}),
+    "vector": (DISCRETE.updated(VECTOR), {}),
 }
 
 
@@ -114,6 +116,8 @@ def test_source_strings_are_shown_as_they_are_written(described):
         absent |= {"TRIAL_AVERAGES_APICAL", "READ_PARTNER"}
     if learning.top_rule != "softmax":
         absent |= {"CELL_LEARNING_SOFTMAX", "POOL_CELLS_SOFTMAX", "ERROR_SOFTMAX"}
+    if learning.top_rule != "vector":
+        absent |= {name for name in equation_set() if name.endswith("_VECTOR")}
     if learning.loss == "infonce":
         absent |= {"GATE", "POOL_MEMORY", "RESPOND"}
     else:
@@ -185,6 +189,14 @@ def test_interneurons_are_those_of_the_brian2_objects(described):
             },
         ),
         ({"learning.top_rule": "reco"}, {"F3": "ReCo on spikes"}),
+        (
+            VECTOR,
+            {
+                "F2": "ReCo on spikes",
+                "F3": "delta rule on spikes and their population vector",
+                "B0": "delta rule on spikes",
+            },
+        ),
         ({"learning.loss": "infonce"}, {"F1": "InfoNCE on spikes", "F3": "delta rule on spikes"}),
         ({"learning.loss": "mse"}, {"F1": "delta rule on spikes", "B2": "delta rule on spikes"}),
         ({"learning.feedback": "fixed"}, {"B1": "fixed (ReCo on spikes at rate 0)"}),

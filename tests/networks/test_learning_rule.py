@@ -126,6 +126,11 @@ class Rule:
             n = self.p.encoding.cells_per_concept
             bias = learning.diversity * (2 * (np.arange(SIZES[name]) % n) + 1 - n) / n
             missing = missing * np.where(missing > 0, 1 + bias, 1 - bias)
+        if name == "F3" and learning.top_rule == "vector":
+            n = self.p.encoding.cells_per_concept
+            concept = (np.arange(SIZES[name]) + 0.5) / n - 0.5
+            found, wanted = (np.average(concept, weights=r) for r in (own, taught))
+            missing = missing + learning.vector_gain * (wanted - found) * (concept - found)
         return psi * missing
 
     def reco(self, name, r, r_partner):
@@ -172,6 +177,7 @@ RETINOTOPIC = {"encoding.receptive_field": 1, "encoding.deep_field": 2}
 #: Trials are long enough for the code to come back to the bottom.
 CODE = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1, "learning.top_rule": "reco",
         "timing.duration": 16 * ms}
+VECTOR = {"learning.top_rule": "vector", "encoding.concept_code": "tuning"}
 CASES = [
     (
         "discrete",
@@ -182,6 +188,9 @@ CASES = [
     for t in ("delta", "softmax", "reco")
     for b in ("delta", "voltage")
 ] + [
+    ("discrete", "dense", VECTOR),
+    ("discrete", "synapses", {**VECTOR, "learning.diversity": 0.0, "learning.vector_gain": 4.0}),
+    ("biophysical", "dense", {**BIO, **VECTOR}),
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
     ("discrete", "dense", {"learning.familiarity": 0.8}),

@@ -172,11 +172,12 @@ def test_cells_are_paired_one_to_one(small_network):
 
 
 @pytest.mark.parametrize("projection", ["dense", "synapses"])
-@pytest.mark.parametrize("top_rule", ["delta", "softmax", "reco"])
+@pytest.mark.parametrize("top_rule", ["delta", "vector", "softmax", "reco"])
 def test_nothing_but_spikes_passes_between_layers(small_network, projection, top_rule):
     """Only basal Synapses leave a layer; they read the presynaptic cell's spikes, and at the
     tick their number."""
-    network = small_network(projection=projection, assignments={"learning.top_rule": top_rule})
+    rule = {"learning.top_rule": top_rule, "encoding.concept_code": "tuning"}
+    network = small_network(projection=projection, assignments=rule)
     objects = create(network)
     layer = {p.name: p.layer for p in network.layout.afferents + network.layout.populations}
     basal = ("afferent_basal", "cortical_basal")
