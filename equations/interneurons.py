@@ -68,9 +68,9 @@ temperature : 1 (constant)          # tau
 
 #: What the population vector of the output needs besides (Georgopoulos et al. 1986).
 NORMALISER_VECTOR = """
-S           : 1                     # sum of r
-S_a         : 1                     # sum of r^
-P           : 1                     # sum of r times the preferred concept
+S           : 1                     # sum of r, times vote
+S_a         : 1                     # the same of r^
+P           : 1                     # sum of r, times place
 P_a         : 1                     # the same of r^
 F           : 1                     # population vector of the somatic spikes
 F_a         : 1                     # of the partners' spikes
@@ -91,10 +91,10 @@ A_post = r_a_pre               : 1 (summed)
 
 #: What a population vector needs besides.
 POOL_CELLS_VECTOR = """
-S_post = r_pre                   : 1 (summed)
-S_a_post = r_a_pre               : 1 (summed)
-P_post = preferred_pre*r_pre     : 1 (summed)
-P_a_post = preferred_pre*r_a_pre : 1 (summed)
+S_post = vote_pre*r_pre      : 1 (summed)
+S_a_post = vote_pre*r_a_pre  : 1 (summed)
+P_post = place_pre*r_pre     : 1 (summed)
+P_a_post = place_pre*r_a_pre : 1 (summed)
 """
 
 NORMALISE = """

@@ -79,7 +79,8 @@ A            : 1 (linked)            # sum of the apical features
 """
 
 CELL_LEARNING_VECTOR = """
-preferred    : 1 (constant)          # an output cell's concept, counted from the middle; else 0
+vote         : 1 (constant)          # sum of an output cell's tuning curve; of others 0
+place        : 1 (constant)          # the same, each concept counted from the middle
 vector_gain  : 1 (shared, constant)  # weight of the population vector's error
 F            : 1 (linked)            # from the normaliser: population vector of the somatic spikes
 F_a          : 1 (linked)            # of the partners' spikes
@@ -109,9 +110,9 @@ ERROR_SOFTMAX = """
 delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
 """
 
-#: S = sum_j r_j times minus the gradient of (F_a - F)^2 / 2, F = sum_j p_j r_j / S.
+#: S times minus the gradient of (F_a - F)^2 / 2; F = sum_j place_j r_j / S, S = sum_j vote_j r_j.
 ERROR_VECTOR = """
-e_vector = (F_a - F)*(preferred - F)
+e_vector = (F_a - F)*(place - F*vote)
 delta += vector_gain*psi*e_vector
 """
 

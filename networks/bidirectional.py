@@ -344,14 +344,10 @@ class BidirectionalNetwork:
         if encoding.concept_code == "blocks":
             tuning = np.kron(np.eye(self.n_concepts), np.ones((1, cells)))
         else:
-            distance = (concepts[:, None] - self._preferred()) / encoding.tuning_width
+            preferred = (np.arange(cells * self.n_concepts) + 0.5) / cells - 0.5
+            distance = (concepts[:, None] - preferred) / encoding.tuning_width
             tuning = np.exp(-0.5 * distance**2)
         return encoding.concept_rate * tuning
-
-    def _preferred(self):
-        """The concept to which each output cell is tuned, as a number that may lie between two."""
-        cells = self.parameters.encoding.cells_per_concept
-        return (np.arange(cells * self.n_concepts) + 0.5) / cells - 0.5
 
     @property
     def probes(self):
@@ -1043,9 +1039,12 @@ class BidirectionalNetwork:
             lambda q: self._asymmetries(q) if q.name == top else 0.0
         )
         if learning.top_rule == "vector":
-            values["cells.preferred"] = layout.per_cell(
-                lambda q: self._preferred() - (self.n_concepts - 1) / 2 if q.name == top else 0.0
-            )
+            tuning = self.encoding_matrix() / self.encoding_matrix().sum(axis=0).max()
+            number = np.arange(self.n_concepts) - (self.n_concepts - 1) / 2
+            for name, of_cell in (("vote", tuning.sum(axis=0)), ("place", number @ tuning)):
+                values[f"cells.{name}"] = layout.per_cell(
+                    lambda q, of_cell=of_cell: of_cell if q.name == top else 0.0
+                )
         return values
 
     @property

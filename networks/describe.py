@@ -162,7 +162,7 @@ def _rule(population, values):
     features = "dendritic voltages" if on("cells.by_voltage") else "spikes"
     contrastive = "InfoNCE" if "normaliser.temperature" in values else "ReCo"
     delta = "delta rule on spikes"
-    if "cells.preferred" in values and values["cells.preferred"][population.cells].any():
+    if on("cells.vote"):
         delta += " and their population vector"
     rules = {
         "cells.reco": f"{contrastive} on {features}",

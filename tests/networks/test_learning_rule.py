@@ -127,11 +127,25 @@ class Rule:
             bias = learning.diversity * (2 * (np.arange(SIZES[name]) % n) + 1 - n) / n
             missing = missing * np.where(missing > 0, 1 + bias, 1 - bias)
         if name == "F3" and learning.top_rule == "vector":
-            n = self.p.encoding.cells_per_concept
-            concept = (np.arange(SIZES[name]) + 0.5) / n - 0.5
-            found, wanted = (np.average(concept, weights=r) for r in (own, taught))
-            missing = missing + learning.vector_gain * (wanted - found) * (concept - found)
+            found, wanted = (self.read_out(r) for r in (own, taught))
+            step = 1e-6 * np.eye(SIZES[name])
+            slope = np.array([self.read_out(own + h) - self.read_out(own - h) for h in step]) / 2e-6
+            votes = self.tuning().sum(axis=0)
+            sum_of_votes = own @ votes / votes.max()
+            missing = missing + learning.vector_gain * sum_of_votes * (wanted - found) * slope
         return psi * missing
+
+    def tuning(self):
+        """Rows are concepts, columns are output cells."""
+        encoding, cells = self.p.encoding, np.arange(SIZES["F3"])
+        preferred = (cells + 0.5) / encoding.cells_per_concept - 0.5
+        distance = np.arange(3)[:, None] - preferred
+        return np.exp(-(distance**2) / (2 * encoding.tuning_width**2))
+
+    def read_out(self, r):
+        """The mean concept, each weighted with the spikes for it, as a forecast is read out."""
+        evidence = self.tuning() @ r
+        return np.arange(3) @ evidence / evidence.sum()
 
     def reco(self, name, r, r_partner):
         """The error without psi; stores the apical pattern."""
