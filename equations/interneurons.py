@@ -68,10 +68,10 @@ temperature : 1 (constant)          # tau
 
 #: What the population vector of the output needs besides (Georgopoulos et al. 1986).
 NORMALISER_VECTOR = """
-S           : 1                     # sum of r, times vote
-S_a         : 1                     # the same of r^
-P           : 1                     # sum of r, times place
-P_a         : 1                     # the same of r^
+S           : 1                     # sum of vote r
+S_a         : 1                     # sum of vote r^
+P           : 1                     # sum of place r
+P_a         : 1                     # sum of place r^
 F           : 1                     # population vector of the somatic spikes
 F_a         : 1                     # of the partners' spikes
 """

@@ -330,8 +330,8 @@ class LearningParameters(_Checked):
         choices=("delta", "vector", "softmax", "reco"),
     )
     vector_gain: float = parameter(
-        0.1, 1, "g_v", "weight of the population vector's error, in concepts squared "
-        "(learning.top_rule = 'vector')", bounds=(0, 1e3),
+        0.1, 1, "g_v", "weight of the population vector's error, which is in concepts "
+        "squared (learning.top_rule = 'vector')", bounds=(0, 1e3),
     )
     diversity: float = parameter(
         0.9, 1, "d", "spread of the asymmetry, -d to d, with which the cells of one concept weigh "
@@ -385,10 +385,13 @@ class ModelParameters:
 
     def __post_init__(self):
         if self.learning.top_rule == "vector" and self.encoding.concept_code != "tuning":
-            raise InputError(
-                "learning.top_rule = 'vector': only the mean of tuning curves has an error, use "
-                "encoding.concept_code = 'tuning'."
+            cure = (
+                "a code has no concepts, use learning.top_rule = 'reco'"
+                if self.encoding.autoencoder
+                else "only the mean of tuning curves has an error, use encoding.concept_code = "
+                "'tuning'"
             )
+            raise InputError(f"learning.top_rule = 'vector': {cure}.")
 
     def updated(self, assignments):
         """A copy with some parameters changed.

@@ -79,8 +79,8 @@ A            : 1 (linked)            # sum of the apical features
 """
 
 CELL_LEARNING_VECTOR = """
-vote         : 1 (constant)          # sum of an output cell's tuning curve; of others 0
-place        : 1 (constant)          # the same, each concept counted from the middle
+vote         : 1 (constant)          # weight of an output cell's spike in the read-out, 0 to 1
+place        : 1 (constant)          # vote times its mean concept, counted from the middle
 vector_gain  : 1 (shared, constant)  # weight of the population vector's error
 F            : 1 (linked)            # from the normaliser: population vector of the somatic spikes
 F_a          : 1 (linked)            # of the partners' spikes

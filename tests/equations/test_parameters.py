@@ -60,6 +60,12 @@ def test_wrong_values_are_refused_with_the_cure(key, value, text):
     assert "\n" not in str(error.value)
 
 
+def test_a_code_has_no_population_vector():
+    code = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1}
+    with pytest.raises(InputError, match="use learning.top_rule = 'reco'"):
+        DISCRETE.updated({**code, "learning.top_rule": "vector"})
+
+
 def test_values_are_taken_over_in_any_unit_of_the_dimension():
     changed = DISCRETE.updated(
         {"cell.tau_soma": 0.01 * second, "learning.memory_slots": 5.0, "learning.eta": 1}

@@ -128,8 +128,8 @@ class Rule:
             missing = missing * np.where(missing > 0, 1 + bias, 1 - bias)
         if name == "F3" and learning.top_rule == "vector":
             found, wanted = (self.read_out(r) for r in (own, taught))
-            step = 1e-6 * np.eye(SIZES[name])
-            slope = np.array([self.read_out(own + h) - self.read_out(own - h) for h in step]) / 2e-6
+            steps = 1e-30j * np.eye(SIZES[name])  # complex: exact to rounding
+            slope = np.array([self.read_out(own + step).imag for step in steps]) / 1e-30
             votes = self.tuning().sum(axis=0)
             sum_of_votes = own @ votes / votes.max()
             missing = missing + learning.vector_gain * sum_of_votes * (wanted - found) * slope
