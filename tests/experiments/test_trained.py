@@ -93,6 +93,21 @@ def test_folders_made_with_other_equations_are_refused(small, tmp_path, monkeypa
     assert yaml.safe_load(file.read_text()) == older
 
 
+def test_strings_that_a_later_version_added_do_not_matter(small, tmp_path):
+    run_experiment(small, tmp_path, device="runtime")
+    config, provenance = tmp_path / "config.yaml", tmp_path / "provenance.json"
+    older = json.loads(provenance.read_text())
+    older["equations"].pop("ERROR_VECTOR")
+    provenance.write_text(json.dumps(older))
+    was = yaml.safe_load(config.read_text()) | {"equations": 64 * "0"}
+    config.write_text(yaml.safe_dump(was))
+    open_run(tmp_path)
+    older["equations"]["RESET"] = "v_s -= theta - V_r"
+    provenance.write_text(json.dumps(older))
+    with pytest.raises(InputError, match="give RESET the text"):
+        open_run(tmp_path)
+
+
 def test_own_equations_and_values_stay_in_other_simulations(small, tmp_path):
     run_experiment(small, tmp_path, device="runtime")
     opened = open_run(tmp_path)
