@@ -285,6 +285,12 @@ def _lead(results):
     test, metrics = _test_accuracy(results), results.metrics
     share = metrics.get("accuracy", None if test is None else test["accuracy"])
     sentences = []
+    if _is_number(metrics.get("mse")):
+        sentences.append(
+            f"Forecasts have a mean squared error of {metrics['mse']:.4f}, in squared SDs of the "
+            f"training part; persistence has {metrics['mse_persistence']:.4f}, seasonal "
+            f"persistence {metrics['mse_seasonal']:.4f}."
+        )
     if _is_number(share):
         text = f"The forward network decided {_percent(share)} of the "
         same = test is not None and abs(test["accuracy"] - share) < 5e-4
@@ -310,6 +316,10 @@ def _lead(results):
 
 def _numbers(results):
     known = {
+        "mse": ("Forecast, mean squared error", "{:.4f}".format),
+        "mse_persistence": ("Persistence, mean squared error", "{:.4f}".format),
+        "mse_seasonal": ("Seasonal persistence, mean squared error", "{:.4f}".format),
+        "mse_mean": ("Training mean, mean squared error", "{:.4f}".format),
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),
         "recall_correlation": ("Correlation of recalled stimulus and class mean", "{:.3f}".format),
@@ -370,9 +380,9 @@ def _sections(results):
     own += [section for maker in makers if (section := maker(results)) is not None]
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
-    parts = sequences.sections(results.folder, results.config.get("data"))
-    parts += perception_report.sections(results.folder)
-    return own + [Section(**part) for part in parts]
+    first = sequences.sections(results.folder, results.config.get("data"))
+    last = perception_report.sections(results.folder)
+    return [*(Section(**part) for part in first), *own, *(Section(**part) for part in last)]
 
 
 def _learning(results):

@@ -27,6 +27,7 @@ __all__ = [
     "NORMALISE",
     "NORMALISER",
     "NORMALISER_INFONCE",
+    "NORMALISER_SOFTMAX",
     "NORMALISER_VECTOR",
     "NORMALISE_VECTOR",
     "NEXT_SLOT",
@@ -64,6 +65,12 @@ gated       : 1 (shared, constant)  # margin gating on (1) or off (0)
 NORMALISER_INFONCE = """
 c_all       : 1                     # sum of c_m
 temperature : 1 (constant)          # tau
+"""
+
+#: What a softmax at the top needs besides.
+NORMALISER_SOFTMAX = """
+Z           : 1                     # sum of exp(beta u)
+A           : 1                     # sum of the apical features
 """
 
 #: What the population vector of the output needs besides (Georgopoulos et al. 1986).

@@ -267,9 +267,7 @@ class BidirectionalNetwork:
             "features": p.learning.features,
             "infonce": p.learning.loss == "infonce",  # MSE differs from ReCo in values only
             "memory_slots": p.learning.memory_slots,
-            "softmax": p.learning.top_rule == "softmax",
-            "vector": p.learning.top_rule == "vector",
-            "top_memory": p.learning.top_rule == "reco",
+            "top_rule": p.learning.top_rule,
             "own_values": sorted(self._own_values),
             "receptive_fields": self.fields.local,
             "ranges": [self.fields.side, self.fields.deep_side] if self.fields.retinotopic else [],
@@ -574,22 +572,19 @@ class BidirectionalNetwork:
     def _create_interneurons(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
         learning = self.parameters.learning
-        softmax = learning.top_rule == "softmax"
-        extra = "Z : 1\nA : 1\n" if softmax else ""
         infonce = "_INFONCE" if learning.loss == "infonce" else ""
-        extra += eqs["NORMALISER_INFONCE"] if infonce else ""
-        vector = learning.top_rule == "vector"
-        extra += eqs["NORMALISER_VECTOR"] if vector else ""
+        extra = eqs["NORMALISER_INFONCE"] if infonce else ""
         normaliser = objects.add(
             NeuronGroup(
                 len(layout.populations),
-                self._model("normaliser", eqs["NORMALISER"]) + extra,
+                self._model("normaliser", self._with_top_rule("NORMALISER")) + extra,
                 dt=timing.duration,
                 name="normaliser",
             )
         )
-        normalise = eqs["NORMALISE"] + (eqs["NORMALISE_VECTOR"] if vector else "")
-        normaliser.run_regularly(normalise, when="normalise", name="normaliser_normalise")
+        normaliser.run_regularly(
+            self._with_top_rule("NORMALISE"), when="normalise", name="normaliser_normalise"
+        )
         normaliser.run_regularly(eqs["GATE" + infonce], when="gate", name="normaliser_gate")
         k = learning.memory_slots
         populations = self.memory_populations
@@ -623,15 +618,17 @@ class BidirectionalNetwork:
         partners = [place.get(self.layout.partner(p), place[p]) for p in place]
         return (slots * np.array(partners)[:, None] + np.arange(slots)).ravel()
 
+    def _with_top_rule(self, name):
+        """A string of equations, with what the rule of the output adds to it."""
+        added = f"{name}_{self.parameters.learning.top_rule.upper()}"
+        return self.equations[name] + self.equations.get(added, "")
+
     def _cell_equations(self):
         eqs, learning = self.equations, self.parameters.learning
         model = eqs["COMPARTMENTS"]
         model += eqs["APICAL_" + ("VOLTAGES" if learning.features == "voltages" else "SPIKES")]
-        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"] + eqs["CELL_LEARNING"]
-        if learning.top_rule == "softmax":
-            model += eqs["CELL_LEARNING_SOFTMAX"]
-        if learning.top_rule == "vector":
-            model += eqs["CELL_LEARNING_VECTOR"]
+        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"]
+        model += self._with_top_rule("CELL_LEARNING")
         if self.projection == "dense":
             model += "emit : 1  # above 0 in a step with a spike\n"
         return model
@@ -640,7 +637,6 @@ class BidirectionalNetwork:
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
         learning, cell = self.parameters.learning, self.parameters.cell
         graded = learning.features == "voltages"
-        added = {"softmax": "ERROR_SOFTMAX", "vector": "ERROR_VECTOR"}.get(learning.top_rule)
         refractory = float(cell.refractory) > 0
         ready = " and not_refractory" if refractory else ""
         events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
@@ -675,7 +671,7 @@ class BidirectionalNetwork:
         cells.run_regularly(eqs["FEATURES"], when="features", name="cells_features", **at_tick)
         cells.run_regularly(eqs["PATTERN"], when="compare", order=-1, name="cells_pattern",
                             **at_tick)
-        error = eqs["ERROR"] + (eqs[added] if added else "") + eqs["START_LEARNING"]
+        error = self._with_top_rule("ERROR") + eqs["START_LEARNING"]
         cells.run_regularly(error, when="error", name="cells_error", **at_tick)
         cells.population = layout.per_cell(lambda p: p.index, int)
         if layout.replicas > 1:
@@ -806,11 +802,7 @@ class BidirectionalNetwork:
 
     def _create_learning(self, objects):
         eqs, layout, at_tick = self.equations, self.layout, {"dt": self.parameters.timing.duration}
-        pool = eqs["POOL_CELLS"]
-        if self.parameters.learning.top_rule == "softmax":
-            pool += eqs["POOL_CELLS_SOFTMAX"]
-        if self.parameters.learning.top_rule == "vector":
-            pool += eqs["POOL_CELLS_VECTOR"]
+        pool = self._with_top_rule("POOL_CELLS")
         pooling = objects.add(
             Synapses(objects.cells, objects.normaliser, pool, name="pooling", **at_tick)
         )

@@ -234,16 +234,21 @@ def _pairs(kind, source, target, synapses):
 
 
 def _interneurons(network):
-    slots = network.parameters.learning.memory_slots
+    learning, layout = network.parameters.learning, network.layout
+    slots, top = learning.memory_slots, layout.population(f"F{layout.depth + 1}")
+    added = {
+        "softmax": ", sum of exp(beta u) and of r^",
+        "vector": ", population vectors F of r and F_a of r^",
+    }.get(learning.top_rule, "")
     rows = []
-    for population in _of_one_replica(network.layout.populations):
+    for population in _of_one_replica(layout.populations):
         rows.append(
             {
                 "population": population.name,
                 "kind": "normaliser",
                 "cells": 1,
                 "synapses": population.size,
-                "holds": "|r|^2, |r^|^2, r . r^ of the trial",
+                "holds": "|r|^2, |r^|^2, r . r^ of the trial" + (added if population is top else ""),
             }
         )
         if network.has_memory(population):

@@ -31,16 +31,16 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
-#: What runs on sequences measure besides.
-SEQUENCE_MEASURES = {
+#: What forecasts measure; it says more of them than the share of right bins.
+FORECAST_MEASURES = {
     "mse": "forecast, mean squared error (normalised)",
     "mse_persistence": "persistence, the same",
     "mse_seasonal": "seasonal persistence, the same",
-    "trigram_accuracy": "accuracy of a trigram model",
 }
 
-#: What autoencoders measure instead of decisions.
-RECONSTRUCTION_MEASURES = {
+#: What stands beside the accuracy on a text; what autoencoders measure in its place.
+OTHER_MEASURES = {
+    "trigram_accuracy": "accuracy of a trigram model",
     "reconstruction_mse": "reconstruction, mean squared error",
     "reconstruction_ssim": "reconstruction, structural similarity",
     "reconstruction_r": "reconstruction, r with the stimulus",
@@ -204,7 +204,7 @@ def summarise(metrics, out):
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
             "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
-            "ms_per_trial", *SEQUENCE_MEASURES, *RECONSTRUCTION_MEASURES,
+            "ms_per_trial", *FORECAST_MEASURES, *OTHER_MEASURES,
         )
         if key in metrics
     }
@@ -243,12 +243,15 @@ def _show_summary(summary, metrics, reports):
     table.add_column("value", justify="right")
     sd = summary["accuracy_sd"]
     spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
+    for key, label in FORECAST_MEASURES.items():
+        if key in summary:
+            table.add_row(label, f"{summary[key]:.4f}")
     if summary["accuracy"] is not None:
         table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
         table.add_row(
             "test accuracy, output voltages", f"{100 * summary['accuracy_voltage']:.2f} %"
         )
-    for key, label in (SEQUENCE_MEASURES | RECONSTRUCTION_MEASURES).items():
+    for key, label in OTHER_MEASURES.items():
         if key in summary:
             table.add_row(label, f"{summary[key]:.4f}")
     if summary["recall_correlation"] is not None:

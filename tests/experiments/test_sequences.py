@@ -92,12 +92,15 @@ def test_the_frame_holds_the_forecast_of_every_epoch(forecast_run):
     assert ((last["forecast"] - last["actual"]) ** 2).mean() == pytest.approx(metrics["mse"])
 
 
-def test_a_forecast_has_its_report(forecast_run):
+def test_a_report_of_a_forecast_begins_with_its_error(forecast_run):
     from bsd.analysis.report import write_report
 
-    _, folder = forecast_run
+    metrics, folder = forecast_run
     page = write_report(folder).read_text()
-    assert "Forecast" in page and "seasonal persistence" in page
+    lead = page.index(f"Forecasts have a mean squared error of {metrics['mse']:.4f}")
+    section, decisions = page.index("Forecasts of "), page.index("The forward network decided")
+    assert lead < decisions < section < page.index("Firing rates")
+    assert page.count("Forecasts of ") == 1
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
 
 

@@ -107,6 +107,17 @@ def test_displayed_code_is_that_of_the_brian2_objects(described):
     assert seen == {key for key in expected if not key[1].endswith(special)}
 
 
+def test_the_normaliser_of_the_output_holds_what_its_rule_pools(described):
+    network, description, _ = described
+    rule = network.parameters.learning.top_rule
+    rows = description.interneurons.query("kind == 'normaliser'").set_index("population")["holds"]
+    top = rows.index == f"F{network.layout.depth + 1}"
+    assert top.sum() == 1 and rows[~top].nunique() == 1
+    added = {"softmax": "exp(beta u)", "vector": "population vectors"}.get(rule)
+    assert (rows[top].iloc[0] == rows[~top].iloc[0]) == (added is None)
+    assert added is None or added in rows[top].iloc[0]
+
+
 def test_source_strings_are_shown_as_they_are_written(described):
     network, description, _ = described
     text = "\n".join(description.equations["text"])
@@ -115,7 +126,7 @@ def test_source_strings_are_shown_as_they_are_written(described):
     if learning.features != "voltages":
         absent |= {"TRIAL_AVERAGES_APICAL", "READ_PARTNER"}
     if learning.top_rule != "softmax":
-        absent |= {"CELL_LEARNING_SOFTMAX", "POOL_CELLS_SOFTMAX", "ERROR_SOFTMAX"}
+        absent |= {name for name in equation_set() if name.endswith("_SOFTMAX")}
     if learning.top_rule != "vector":
         absent |= {name for name in equation_set() if name.endswith("_VECTOR")}
     if learning.loss == "infonce":
