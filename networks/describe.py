@@ -248,7 +248,7 @@ def _interneurons(network):
                 "kind": "normaliser",
                 "cells": 1,
                 "synapses": population.size,
-                "holds": "|r|^2, |r^|^2, r . r^ of the trial" + (added if population is top else ""),
+                "holds": "|r|^2, |r^|^2, r . r^ of the trial" + added * (population is top),
             }
         )
         if network.has_memory(population):
