@@ -240,6 +240,7 @@ def _interneurons(network):
         "softmax": ", sum of exp(beta u) and of r^",
         "vector": ", population vectors F of r and F_a of r^",
     }.get(learning.top_rule, "")
+    pooled = "|r|^2, |r^|^2, r . r^ of the trial"
     rows = []
     for population in _of_one_replica(layout.populations):
         rows.append(
@@ -248,7 +249,7 @@ def _interneurons(network):
                 "kind": "normaliser",
                 "cells": 1,
                 "synapses": population.size,
-                "holds": "|r|^2, |r^|^2, r . r^ of the trial" + added * (population is top),
+                "holds": pooled + (added if population is top else ""),
             }
         )
         if network.has_memory(population):
