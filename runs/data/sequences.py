@@ -303,13 +303,18 @@ def _read_table(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are too long
-            return pd.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False), path
+            options = {"skipinitialspace": True, "index_col": False, "low_memory": False}
+            frame = pd.read_csv(path, **options)
+            names = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
     # a damaged file raises nearly anything: parser, codec, decompression
     except Exception as error:
         raise InputError(
             f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table in "
             "UTF-8 with a line of column names and rows of that many values."
         ) from error
+    if twice := list(names[names.duplicated()].dropna()):
+        raise InputError(f"{path} has more than one column {twice[0]!r}: give each its own name.")
+    return frame, path
 
 
 def _dates(frame, path):

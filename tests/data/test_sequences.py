@@ -128,6 +128,15 @@ def test_gaps_and_constants_are_refused(daily, tmp_path):
         load_series(path, column="flat")
 
 
+def test_two_columns_of_one_name_are_refused(daily):
+    path = daily()[0]
+    head, rest = path.read_text().split("\n", 1)
+    names = head.split(",")
+    path.write_text(",".join([*names[:-1], names[0]]) + "\n" + rest)
+    with pytest.raises(InputError, match=f"more than one column '{names[0]}': give each"):
+        load_series(path)
+
+
 TEXT = "the cat sat on the mat. " * 200
 
 
