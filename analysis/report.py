@@ -286,11 +286,13 @@ def _lead(results):
     share = metrics.get("accuracy", None if test is None else test["accuracy"])
     sentences = []
     if _is_number(metrics.get("mse")):
-        sentences.append(
-            f"Forecasts have a mean squared error of {metrics['mse']:.4f}, in squared SDs of the "
-            f"training part; persistence has {metrics['mse_persistence']:.4f}, seasonal "
-            f"persistence {metrics['mse_seasonal']:.4f}."
-        )
+        errors = [f"Forecasts have a mean squared error of {metrics['mse']:.4f}, in squared SDs of "
+                  "the training part"]
+        for name, key in (("persistence", "mse_persistence"),
+                          ("seasonal persistence", "mse_seasonal")):
+            if _is_number(metrics.get(key)):
+                errors.append(f"{name} has {metrics[key]:.4f}")
+        sentences.append("; ".join(errors) + ".")
     if _is_number(share):
         text = f"The forward network decided {_percent(share)} of the "
         same = test is not None and abs(test["accuracy"] - share) < 5e-4
@@ -316,7 +318,7 @@ def _lead(results):
 
 def _numbers(results):
     known = {
-        "mse": ("Forecast, mean squared error", "{:.4f}".format),
+        "mse": ("Forecast, mean squared error (squared SDs)", "{:.4f}".format),
         "mse_persistence": ("Persistence, mean squared error", "{:.4f}".format),
         "mse_seasonal": ("Seasonal persistence, mean squared error", "{:.4f}".format),
         "mse_mean": ("Training mean, mean squared error", "{:.4f}".format),
@@ -380,9 +382,9 @@ def _sections(results):
     own += [section for maker in makers if (section := maker(results)) is not None]
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
-    first = sequences.sections(results.folder, results.config.get("data"))
-    last = perception_report.sections(results.folder)
-    return [*(Section(**part) for part in first), *own, *(Section(**part) for part in last)]
+    sequence = sequences.sections(results.folder, results.config.get("data"))
+    studies = perception_report.sections(results.folder)
+    return [*(Section(**part) for part in sequence), *own, *(Section(**part) for part in studies)]
 
 
 def _learning(results):

@@ -31,9 +31,9 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
-#: What forecasts measure; it says more of them than the share of right bins.
+#: Errors of a forecast, which say more of it than the share of right bins does.
 FORECAST_MEASURES = {
-    "mse": "forecast, mean squared error (normalised)",
+    "mse": "forecast, mean squared error (squared SDs)",
     "mse_persistence": "persistence, the same",
     "mse_seasonal": "seasonal persistence, the same",
 }

@@ -132,12 +132,13 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
     Raises
     ------
     InputError
-        File or column missing, gaps, text in place of numbers, rows of unequal length, dates that
-        are not in order or, within a day, not at regular intervals, too few elements.
+        File or column missing, two columns of that name, gaps, text in place of numbers, rows of
+        unequal length, dates that are not in order or, within a day, not at regular intervals, too
+        few elements.
     """
-    frame, path = _read_table(path)
+    frame, names, path = _read_table(path)
     dates = _dates(frame, path)
-    values, column = _column(frame, column, path)
+    values, column = _column(frame, names, column, path)
     for key, value in (("horizon", horizon), ("season", season)):
         if not (key == "season" and value is None) and (
             isinstance(value, bool) or not isinstance(value, int) or value < 1
@@ -295,27 +296,27 @@ def _eeg():
 
 
 def _read_table(path):
+    """The table, the names of its columns as they are written, and the path."""
     if path is None:
         samples = np.fromfile(_eeg(), dtype=float).reshape(-1, 4)
         names = [f"channel{k}" for k in range(samples.shape[1])]
-        return pd.DataFrame(samples, columns=names), _eeg()
+        return pd.DataFrame(samples, columns=names), names, _eeg()
     path = _find(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are too long
             options = {"skipinitialspace": True, "index_col": False, "low_memory": False}
-            frame = pd.read_csv(path, **options)
-            names = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
+            frame = pd.read_csv(path, **options)  # calls a second column of one name NAME.1
+            head = pd.read_csv(
+                path, header=None, nrows=1, dtype=str, keep_default_na=False, **options
+            )
     # a damaged file raises nearly anything: parser, codec, decompression
     except Exception as error:
         raise InputError(
             f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table in "
             "UTF-8 with a line of column names and rows of that many values."
         ) from error
-    if twice := list(names[names.duplicated()].dropna()):
-        raise InputError(f"{path} has more than one column {twice[0]!r}: give each its own name.")
-    return frame, path
-
+    return frame, list(head.iloc[0]), path
 
 def _dates(frame, path):
     """The first column that holds dates, or None."""
@@ -343,7 +344,7 @@ def _check_dates(dates, where):
         )
 
 
-def _column(frame, column, path):
+def _column(frame, names, column, path):
     numeric = frame.select_dtypes("number").columns
     if column is None:
         if not len(numeric):
@@ -357,6 +358,8 @@ def _column(frame, column, path):
         raise InputError(
             f"data.column = {column!r}: {path} has {', '.join(map(str, frame.columns[:40]))}."
         )
+    if names.count(column) > 1:
+        raise InputError(f"{path} has more than one column {column!r}: give each its own name.")
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float, na_value=np.nan)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])

@@ -1,6 +1,7 @@
 """Time series and texts as stimuli, concepts and forecasts."""
 
 import lzma
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -128,13 +129,25 @@ def test_gaps_and_constants_are_refused(daily, tmp_path):
         load_series(path, column="flat")
 
 
-def test_two_columns_of_one_name_are_refused(daily):
-    path = daily()[0]
-    head, rest = path.read_text().split("\n", 1)
-    names = head.split(",")
-    path.write_text(",".join([*names[:-1], names[0]]) + "\n" + rest)
-    with pytest.raises(InputError, match=f"more than one column '{names[0]}': give each"):
-        load_series(path)
+@pytest.mark.parametrize(
+    "head, column, message",
+    [
+        ("load,load", "load", "more than one column 'load': give each"),
+        ("NA,NA", "NA", "more than one column 'NA'"),
+        ("load,load", None, "more than one column 'load'"),
+        ("0,0", None, "numbers in place of column names"),
+        ("load,load.1", "load", None),
+        ("load,flag,flag", "load", None),  # the other two are not read
+    ],
+)
+def test_two_columns_of_one_name_are_refused(daily, tmp_path, head, column, message):
+    values = daily()[1]
+    width = head.count(",") + 1
+    rows = [",".join([str(value)] + ["0"] * (width - 1)) for value in values]
+    path = tmp_path / "names.csv"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        load_series(path, column=column)
 
 
 TEXT = "the cat sat on the mat. " * 200
