@@ -186,7 +186,7 @@ def run(
 
 
 def summarise(metrics, out):
-    """Means over the runs, and the SD over seeds of the accuracy.
+    """Means over the runs, and the SD over seeds of the accuracy and of a forecast's error.
 
     Parameters
     ----------
@@ -199,7 +199,10 @@ def summarise(metrics, out):
     dict
     """
     first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
-    by_seed = metrics["accuracy"].astype(float).groupby(metrics["seed"]).mean()
+    spread = {}
+    for key in ("accuracy", "mse") if "mse" in metrics else ("accuracy",):
+        own = metrics[key].astype(float).groupby(metrics["seed"]).mean()
+        spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 else None
     mean = {
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in (
@@ -211,8 +214,8 @@ def summarise(metrics, out):
     return {
         "name": first["name"],
         **mean,
-        "accuracy_sd": float(by_seed.std()) if by_seed.notna().sum() > 1 else None,
-        "seeds": [int(s) for s in by_seed.index],
+        **spread,
+        "seeds": sorted(int(s) for s in metrics["seed"].unique()),
         "folds": int(metrics["fold"].nunique()),
         "trials": int(runs["trials"].sum()),
         "build_s": float(metrics["build_s"].max()),
@@ -241,11 +244,13 @@ def _show_summary(summary, metrics, reports):
     table = Table(title=f"{summary['name']}: {' - '.join(map(str, summary['layers']))}")
     table.add_column("measure")
     table.add_column("value", justify="right")
-    sd = summary["accuracy_sd"]
-    spread = "" if sd is None else f" ± {100 * sd:.2f} (SD over {len(summary['seeds'])} seeds)"
+    over = f" (SD over {len(summary['seeds'])} seeds)"
+    sd, mse_sd = summary["accuracy_sd"], summary.get("mse_sd")
+    spread = "" if sd is None else f" ± {100 * sd:.2f}{over}"
     for key, label in FORECAST_MEASURES.items():
         if key in summary:
-            table.add_row(label, f"{summary[key]:.4f}")
+            own = f" ± {mse_sd:.4f}{over}" if key == "mse" and mse_sd is not None else ""
+            table.add_row(label, f"{summary[key]:.4f}{own}")
     if summary["accuracy"] is not None:
         table.add_row("test accuracy, output spikes", f"{100 * summary['accuracy']:.2f} %{spread}")
         table.add_row(
