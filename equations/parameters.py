@@ -365,6 +365,10 @@ class LearningParameters(_Checked):
         0.7, 1, "-", "factor on all learning rates after each epoch (used by experiments, in the "
         "column `learn` of the trial table)", bounds=(1e-3, 1),
     )
+    linear_decay: bool = parameter(
+        False, 1, "-", "all learning rates fall linearly besides, to zero at the end of training "
+        "(on sequences they always do)",
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -292,9 +292,9 @@ def _train_streaming(method, experiment, dataset, seed, report):
     An autoencoder decides nothing, so it is not tested.
     """
     simulation = Simulation(build_network(experiment, dataset), dataset, seed=seed)
-    tables = []
+    tables, learning = [], experiment.parameters.learning
     for table in training_trials(
-        dataset, experiment.epochs, seed, decay=experiment.parameters.learning.decay,
+        dataset, experiment.epochs, seed, decay=learning.decay, linear=learning.linear_decay,
         shift=experiment.shift,
         source=AUTOENCODER if experiment.is_autoencoder else "stimulus+concept",
     ):

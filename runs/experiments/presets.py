@@ -271,10 +271,17 @@ _CODE = _parameters(
     learning__init_gain="4",
 )
 
-#: With more trials smaller rates (the same validation images, after 20000 trials): else the code
-#: never comes to rest.
+#: With more trials smaller rates that fall to zero, and a first layer that hardly moves (chosen on
+#: 2000 validation images of complete MNIST, seed 0): else the code never comes to rest.
 _CODE_COMPLETE = _parameters(
-    _CODE, learning__eta="0.001", learning__eta_feedback="0.02", learning__eta_top="0.02"
+    _CODE,
+    learning__linear_decay="true",
+    learning__lam="2",
+    learning__eta="0.0002",
+    learning__eta_feedback="0.02",
+    learning__eta_top="0.02",
+    learning__eta_bottom="0.05",
+    learning__init_gain="6",
 )
 
 PRESETS = {

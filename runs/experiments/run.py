@@ -120,14 +120,15 @@ def experiment_table(experiment, dataset, seed):
     if experiment.is_autoencoder:
         both = forward = AUTOENCODER
     tables = [alignment_trials(dataset, 0, N_ALIGNMENT, source=both)]
-    decay = experiment.parameters.learning.decay
+    learning = experiment.parameters.learning
     if experiment.is_sequence:
         training = sequence_trials(
-            dataset, experiment.epochs, seed, segment=experiment.segment, decay=decay
+            dataset, experiment.epochs, seed, segment=experiment.segment, decay=learning.decay
         )
     else:
         training = training_trials(
-            dataset, experiment.epochs, seed, decay=decay, shift=experiment.shift, source=both
+            dataset, experiment.epochs, seed, decay=learning.decay, linear=learning.linear_decay,
+            shift=experiment.shift, source=both,
         )
     for table in training:
         epoch = table["epoch"].iloc[0]

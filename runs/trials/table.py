@@ -234,7 +234,7 @@ def _concepts(concepts, source):
 
 
 def training_trials(
-    dataset, epochs, seed, *, decay=1.0, shift=0, n=None, source="stimulus+concept"
+    dataset, epochs, seed, *, decay=1.0, linear=False, shift=0, n=None, source="stimulus+concept"
 ):
     """Every training stimulus once an epoch, in random order, with its concept.
 
@@ -246,6 +246,8 @@ def training_trials(
         Order of the trials.
     decay : float
         Factor on the learning rates from one epoch to the next.
+    linear : bool
+        They fall linearly besides, to zero at the end of the last epoch.
     shift : int
         Largest random shift of the stimulus, in pixels.
     n : int, optional
@@ -272,12 +274,17 @@ def training_trials(
                     "stimulus": order,
                     "concept": _concepts(dataset.y_train[order], source),
                     "source": source,
-                    "learn": decay**epoch,
+                    "learn": decay**epoch * (1 - linear * _progress(epoch, epochs, n)),
                     "shift": shift,
                 }
             )
         )
     return tables
+
+
+def _progress(epoch, epochs, n):
+    """Share of the training that is over, before each trial of an epoch."""
+    return (epoch + np.arange(n) / n) / epochs
 
 
 def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
@@ -309,7 +316,6 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     for epoch in range(epochs):
         order = [pieces[k] for k in generator.permutation(len(pieces))]
         stimulus = np.concatenate(order)
-        progress = (epoch + np.arange(len(stimulus)) / len(stimulus)) / epochs
         tables.append(
             pd.DataFrame(
                 {
@@ -319,7 +325,7 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
                     "stimulus": stimulus,
                     "concept": dataset.y_train[stimulus],
                     "source": "stimulus+concept",
-                    "learn": decay**epoch * (1 - progress),
+                    "learn": decay**epoch * (1 - _progress(epoch, epochs, len(stimulus))),
                     "carry": stimulus % segment > 0,
                 }
             )

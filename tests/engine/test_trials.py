@@ -349,6 +349,9 @@ def test_ready_made_tables(dataset):
     assert first["stimulus"].tolist() != second["stimulus"].tolist()
     again = training_trials(dataset, 2, seed=1, decay=0.5, shift=1)[0]
     pd.testing.assert_frame_equal(first, again)
+    falling = join_tables(training_trials(dataset, 2, seed=1, decay=0.5, linear=True))["learn"]
+    np.testing.assert_allclose(falling[:24], 1 - np.arange(24) / 48)
+    np.testing.assert_allclose(falling[24:], 0.5 * (1 - np.arange(24, 48) / 48))
     other = training_trials(dataset, 1, seed=2)[0]
     assert first["stimulus"].tolist() != other["stimulus"].tolist()
     assert len(training_trials(dataset, 1, seed=1, n=5)[0]) == 5

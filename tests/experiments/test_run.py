@@ -218,6 +218,12 @@ def test_learning_rates_decay_from_epoch_to_epoch(small, dataset):
     decay = small.parameters.learning.decay
     learn = table[table["phase"] == "train"].groupby("epoch")["learn"].unique()
     np.testing.assert_allclose(np.concatenate(learn.to_list()), [1, decay])
+    linear = small.changed(assignments={"learning.linear_decay": True})
+    table = run_module.experiment_table(linear, dataset, seed=0)
+    learn = table[table["phase"] == "train"]["learn"].to_numpy()
+    n = len(learn)
+    expected = np.where(np.arange(n) < n // 2, 1, decay) * (1 - np.arange(n) / n)
+    np.testing.assert_allclose(learn, expected)
 
 
 def test_weights_and_recall_of_every_concept_are_written(small, tmp_path, dataset):
