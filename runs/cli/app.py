@@ -200,7 +200,7 @@ def summarise(metrics, out):
     """
     first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
     spread = {}
-    for key in ("accuracy", "mse") if "mse" in metrics else ("accuracy",):
+    for key in metrics.columns.intersection(["accuracy", "mse"]):
         own = metrics[key].astype(float).groupby(metrics["seed"]).mean()
         spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 else None
     mean = {

@@ -318,6 +318,7 @@ def _read_table(path):
         ) from error
     return frame, list(head.iloc[0]), path
 
+
 def _dates(frame, path):
     """The first column that holds dates, or None."""
     for name in frame:
