@@ -345,6 +345,11 @@ class LearningParameters(_Checked):
         "delta", 1, "-", "rule of the recalled stimulus: delta rule on spikes or on voltages",
         choices=("delta", "voltage"),
     )
+    bottom_asymmetry: float = parameter(
+        0.0, 1, "b_0", "weighs missing spikes of the recalled stimulus by 1 + b_0, surplus ones by "
+        "1 - b_0: above 0 it is recalled at more than its mean rate (delta rule on spikes)",
+        "Newey & Powell 1987 (expectiles)", bounds=(-1, 1),
+    )
     epsilon: float = parameter(
         0.1, 1, "eps", "floor of the normalisers", bounds=(1e-6, 10)
     )

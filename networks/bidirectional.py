@@ -1027,9 +1027,7 @@ class BidirectionalNetwork:
                 [self._parameters_of(q).learning.temperature for q in layout.populations]
             )
         values["cells.eta"] = layout.per_cell(self._learning_rate)
-        values["cells.bias"] = layout.per_cell(
-            lambda q: self._asymmetries(q) if q.name == top else 0.0
-        )
+        values["cells.bias"] = layout.per_cell(self._asymmetry)
         if learning.top_rule == "vector":
             tuning = self.encoding_matrix() / self.encoding_matrix().sum(axis=0).max()
             number = np.arange(self.n_concepts) - (self.n_concepts - 1) / 2
@@ -1102,9 +1100,13 @@ class BidirectionalNetwork:
         layout = self.layout
         return sum(int(self.fan_out(p).sum()) for p in layout.afferents + layout.populations)
 
-    def _asymmetries(self, population):
-        """Cells of one concept from cautious to bold, so that their sum grades its evidence."""
+    def _asymmetry(self, population):
+        """Of the output, cells of one concept from cautious to bold: their sum grades evidence."""
         p = self._parameters_of(population)
+        if population.pathway == "backward" and population.layer == 0:
+            return p.learning.bottom_asymmetry
+        if population.name != f"F{self.layout.depth + 1}":
+            return 0.0
         n = p.encoding.cells_per_concept
         spread = p.learning.diversity * ((2 * np.arange(n) + 1) / n - 1)
         return np.tile(spread, self.n_concepts)

@@ -122,6 +122,8 @@ class Rule:
             odds = np.exp(learning.softmax_gain * basal)
             return taught / taught.sum() - odds / odds.sum()
         missing = taught - own
+        if name in ("B0", "B0_high"):
+            missing = missing + learning.bottom_asymmetry * np.abs(missing)
         if name == "F3":  # cells of one concept, from cautious to bold
             n = self.p.encoding.cells_per_concept
             bias = learning.diversity * (2 * (np.arange(SIZES[name]) % n) + 1 - n) / n
@@ -207,6 +209,7 @@ CASES = [
     ("biophysical", "dense", {**BIO, **VECTOR}),
     ("discrete", "dense", {"learning.margin_gating": False}),
     ("discrete", "dense", {"learning.diversity": 0.0}),
+    ("discrete", "dense", {"learning.bottom_asymmetry": 0.6}),
     ("discrete", "dense", {"learning.familiarity": 0.8}),
     ("discrete", "dense", {"learning.homeostasis": 3.0, "learning.rate_window": 4.0}),
     ("discrete", "dense", {"encoding.receptive_field": 2}),
@@ -219,7 +222,8 @@ CASES = [
     ("discrete", "dense", {"learning.weight_max": 0.4}),
     ("discrete", "dense", CODE),
     ("discrete", "dense", {**CODE, "encoding.cutoff": 0.2}),
-    ("discrete", "synapses", {**CODE, "encoding.cutoff": 0.2, "learning.homeostasis": 1.0}),
+    ("discrete", "synapses", {**CODE, "encoding.cutoff": 0.2, "learning.homeostasis": 1.0,
+                              "learning.bottom_asymmetry": -0.3}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
