@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 _RECONSTRUCTED = {"stimulus": "stimulus", "reconstructed": "recon-\nstructed"}
-_METHODS = {"bp": "backpropagation"}
+_METHODS = {"bp": "backpropagation", "bp_asymmetric": "backpropagation,\nasymmetric loss"}
 _PANELS = {
     "frechet_reconstructed": "Fréchet distance,\nreconstructions",
     "frechet_sampled": "Fréchet distance,\nsamples",

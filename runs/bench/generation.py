@@ -25,6 +25,9 @@ OWN = {
     "streaming, two streams": {"encoding.cutoff": 0.1},  # high frequencies beside the image
 }
 
+#: Backpropagation, and with the asymmetry of ours in its loss.
+BASELINES = ("bp", "bp_asymmetric")
+
 #: Training images that the classifier learns from, at most.
 N_JUDGE = 20_000
 
@@ -42,8 +45,10 @@ def measure_generation(
     Layers, epochs and the number of grey levels are those of the experiment for both; in the
     baseline, whose spikes take no time from layer to layer, a trial has as many steps fewer as
     there are delays. Its learning rate is chosen as in
-    `bsd.runs.bench.learning.measure_learning`. As many images are sampled as there are test
-    stimuli, from codes drawn from a Gaussian fitted to training codes.
+    `bsd.runs.bench.learning.measure_learning`. Where the recalled stimulus learns with an asymmetry
+    (`learning.bottom_asymmetry`), a second baseline, `bp_asymmetric`, has it in its loss. As many
+    images are sampled as there are test stimuli, from codes drawn from a Gaussian fitted to
+    training codes.
 
     The Fréchet distance to the test stimuli is taken in the last hidden layer of a small
     convolutional classifier, which is trained here on `N_JUDGE` training images (seed 0). It is no
@@ -83,7 +88,6 @@ def measure_generation(
         if torch_python:
             judge = _Judge(torch_python, complete, network, Path(scratch), held)
             judge.train(progress)
-        generated = str(Path(scratch) / "generated.npz")
 
         def own(method, seed, dataset, simulation, _):
             n = min(N_FITTED, len(dataset.x_train))
@@ -93,18 +97,19 @@ def measure_generation(
             return _row(method, seed, dataset, reconstructed, sampled, judge)
 
         def baseline(method, seed, dataset, _, rate):
-            with np.load(generated) as arrays:
+            with np.load(Path(scratch) / f"{method}.npz") as arrays:
                 images = arrays["reconstructed"], arrays["sampled"]
             return _row(method, seed, dataset, *images, judge, rate)
 
-        constants = None
+        asymmetric = experiment.parameters.learning.bottom_asymmetry != 0
+        baselines, constants = BASELINES if asymmetric else BASELINES[:1], None
         if torch_python:
             constants = network_constants(network)
             constants["steps"] -= network.n_delays
         rows = train_all(
-            experiment, seeds, (OWN, own), (["bp"], baseline),
+            experiment, seeds, (OWN, own), (baselines, baseline),
             torch_python=torch_python, n_train=n_train, finished=finished, save=save,
-            progress=progress, network=constants, generated=generated, fitted=N_FITTED,
+            progress=progress, network=constants, generated=scratch, fitted=N_FITTED,
         )
         if judge:
             rows = pd.concat([rows, judge.reference()], ignore_index=True)
@@ -181,8 +186,9 @@ def summarise_generation(rows):
     Returns
     -------
     dict
-        Each measure by method; ``ratio_reconstructed`` and ``ratio_sampled``, by method, Fréchet
-        distance over that of backpropagation, empty without PyTorch; ``classifier_accuracy``.
+        Each measure by method; ``ratio_reconstructed`` and ``ratio_sampled``, Fréchet distance of
+        ours over that of each baseline, by baseline and method, empty without PyTorch;
+        ``classifier_accuracy``.
     """
     names = [name for name in MEASURES if name in rows]
     means = rows.groupby("method", sort=False)[names].mean()
@@ -192,9 +198,10 @@ def summarise_generation(rows):
     }
     for kind in ("reconstructed", "sampled"):
         distance = found.get(f"frechet_{kind}", {})
-        bp = distance.get("bp")
+        ours = {m: v for m, v in distance.items() if m in OWN and v is not None}
         found[f"ratio_{kind}"] = {
-            m: v / bp for m, v in distance.items() if bp and v is not None and m in OWN
+            baseline: {m: v / distance[baseline] for m, v in ours.items()}
+            for baseline in BASELINES if distance.get(baseline)
         }
     if "classifier_accuracy" in rows:
         found["classifier_accuracy"] = float(rows["classifier_accuracy"].mean())

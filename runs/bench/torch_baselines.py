@@ -12,6 +12,7 @@ streaming           the same streaming rule, one trial at a time, no autograd
 batch_bsd           the paper's form: batches, layers detached, ReCo loss over the batch, Adam
 bp                  backpropagation through time with a surrogate gradient, Adam; of an autoencoder
                     through the layers to the code and back
+bp_asymmetric       the same autoencoder, with the asymmetry of the recalled stimulus in its loss
 feedback_alignment  the same, errors travelling over fixed random weights
 frozen              the same, hidden weights staying random
 
@@ -30,9 +31,9 @@ search  ``grid``, ``epochs``, ``shift``, ``validation``: trains with each learni
         highest accuracy on those.
 train   ``learning_rate``, ``epochs``, ``shift``, optionally ``perturbations``: trains, answers the
         accuracy on the test set after each epoch, and under each perturbation at the end. Of an
-        autoencoder the accuracy is minus the mean squared error; ``generated`` names the .npz for
-        ``reconstructed`` test images and as many that are ``sampled`` from a Gaussian fitted to
-        the codes of ``fitted`` training images.
+        autoencoder the accuracy is minus the mean squared error; in the folder ``generated`` an
+        .npz of the method's name gets ``reconstructed`` test images and as many that are
+        ``sampled`` from a Gaussian fitted to the codes of ``fitted`` training images.
 features  ``images``, ``features``: activities of a small convolutional classifier's last hidden
         layer, for each array of images of one .npz, written to the other; the classifier is trained
         on the training set at the first request, its test ``accuracy`` is the answer.
@@ -275,10 +276,17 @@ class Backpropagation(Network):
 
 
 class Autoencoder(Network):
-    """Mean squared error between the rates of stimulus and bottom, through time and layers."""
+    """Mean squared error between the rates of stimulus and bottom, through time and layers.
 
-    def __init__(self, constants, seed, connected, learning_rate):
+    Parameters
+    ----------
+    asymmetry : float
+        Where the stimulus has the higher rate, errors weigh 1 + asymmetry, else 1 - asymmetry.
+    """
+
+    def __init__(self, constants, seed, connected, learning_rate, asymmetry=0.0):
         super().__init__(constants, seed, connected)
+        self.asymmetry = asymmetry
         self.backward_weights = self.random_backward_weights()
         self.optimise(self.forward_weights + self.backward_weights, learning_rate)
 
@@ -295,9 +303,10 @@ class Autoencoder(Network):
         return spikes.mean(0)
 
     def learn(self, images, labels):
-        """One step of the optimiser; returns minus the squared errors of the batch."""
+        """One step of the optimiser; returns minus the weighted squared errors of the batch."""
         spikes = encode(images, self.steps, self.generator)
-        loss = (self.decode(self.encode(spikes)) - spikes.mean(0)).square().mean()
+        missing = spikes.mean(0) - self.decode(self.encode(spikes))
+        loss = (missing.square() * (1 + self.asymmetry * missing.sign())).mean()
         self.descend(loss)
         self.keep_fields()
         return -loss.item() * len(images)
@@ -568,7 +577,8 @@ def make(method, constants, seed, connected, learning_rate):
     if method == "batch_bsd":
         return BatchDistillation(constants, seed, connected, learning_rate)
     if constants["autoencoder"]:
-        return Autoencoder(constants, seed, connected, learning_rate)
+        asymmetry = constants["bottom_asymmetry"] if method == "bp_asymmetric" else 0.0
+        return Autoencoder(constants, seed, connected, learning_rate, asymmetry)
     return Backpropagation(constants, seed, connected, learning_rate, method)
 
 
@@ -732,7 +742,7 @@ class Server:
                 "sampled": network.sampled(codes, len(images)),
             }
             found = {name: some.view(images.shape).numpy() for name, some in flat.items()}
-            np.savez(request["generated"], **found)
+            np.savez(f"{request['generated']}/{request['method']}.npz", **found)
         return result
 
     def task_features(self, request):

@@ -119,7 +119,7 @@ def network_constants(network):
     leak = float(np.exp(-float(timing.dt * conductance / (cell.tau_soma * cell.g_leak))))
     unit = (1 - leak) * cell.g_basal / conductance * cell.R_basal * cell.I_unit
     names = ("memory_slots", "lam", "margin", "eta", "eta_feedback", "eta_top", "eta_bottom",
-             "diversity", "weight_max", "init_gain", "init_gain_readout",
+             "diversity", "bottom_asymmetry", "weight_max", "init_gain", "init_gain_readout",
              "init_gain_context")
     return {
         "layers": [*network.layout.layers[:-1], network.n_concepts],

@@ -26,16 +26,18 @@ def rows(**distances):
 
 
 def test_ratios_are_ours_over_backpropagation():
-    found = generation.summarise_generation(rows(streaming=3.0, bp=2.0))
-    assert found["ratio_reconstructed"] == {"streaming": pytest.approx(1.5)}
-    assert found["ratio_sampled"] == {"streaming": pytest.approx(4 / 3)}
+    found = generation.summarise_generation(rows(streaming=3.0, bp=2.0, bp_asymmetric=1.0))
+    ratios = found["ratio_reconstructed"]
+    assert ratios["bp"] == {"streaming": pytest.approx(1.5)}
+    assert ratios["bp_asymmetric"] == {"streaming": pytest.approx(3)}
+    assert found["ratio_sampled"]["bp"] == {"streaming": pytest.approx(4 / 3)}
     assert found["seeds"] == [0, 2] and found["mse"]["bp"] == pytest.approx(0.03)
 
 
 def test_rows_without_a_distance_have_no_ratio():
     """Such as remain of a comparison that was begun without PyTorch."""
     found = generation.summarise_generation(rows(streaming=np.nan, bp=2.0))
-    assert found["ratio_reconstructed"] == {}
+    assert found["ratio_reconstructed"] == {"bp": {}}
 
 
 def test_what_the_baseline_cannot_do_is_refused(bsd, tmp_path):
@@ -82,11 +84,15 @@ def test_all_methods_on_small_images(torch_python, monkeypatch):
     for module in (run_module, generation):
         monkeypatch.setattr(module, "load_data", lambda *_: dataset)
     monkeypatch.setattr("bsd.runs.bench.learning.load_data", lambda *_: dataset)
-    chosen = experiment("autoencoder").changed(hidden=(12, 5), epochs=1)
+    asymmetric = {"learning.bottom_asymmetry": 0.3}
+    chosen = experiment("autoencoder").changed(
+        hidden=(12, 5), epochs=1, assignments=asymmetric
+    )
     found = generation.measure_generation(chosen, [1], torch_python=torch_python)
-    assert list(found["method"]) == [*generation.OWN, "bp", "training images"]
+    methods = [*generation.OWN, *generation.BASELINES]
+    assert list(found["method"]) == [*methods, "training images"]
     known = found.set_index("method")
     assert known.loc["bp", "learning_rate"] in GRID
     measures = known[["frechet_reconstructed", "frechet_sampled"]]
     assert np.isfinite(measures.to_numpy()).all() and (measures.to_numpy() >= 0).all()
-    assert np.isfinite(known.loc[[*generation.OWN, "bp"], ["mse", "ssim"]].to_numpy()).all()
+    assert np.isfinite(known.loc[methods, ["mse", "ssim"]].to_numpy()).all()
