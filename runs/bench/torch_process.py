@@ -75,7 +75,8 @@ def _candidates():
 def _imports_torch(python):
     if shutil.which(python) is None:
         return False
-    command = [python, "-c", "import torch, numpy"]
+    # an empty package is not enough: a folder of that name in the current one would be taken for it
+    command = [python, "-c", "import numpy, torch; torch.__version__"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

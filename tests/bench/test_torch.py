@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bsd.runs.bench.torch_process import (
 )
 
 METHODS = ("bp", "batch_bsd", "feedback_alignment", "frozen", "streaming")
+RUNNING = sys.executable
 
 
 def interpreter(path, code):
@@ -43,6 +45,15 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_without_torch_there_is_none(nowhere):
+    assert find_torch_python() is None
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="the running Python has PyTorch")
+def test_a_folder_of_that_name_is_not_torch(nowhere, monkeypatch):
+    monkeypatch.setattr(sys, "executable", RUNNING)
+    (nowhere / "torch").mkdir()
+    found = subprocess.run([RUNNING, "-c", "import torch"], cwd=nowhere, check=False)
+    assert found.returncode == 0  # an empty package
     assert find_torch_python() is None
 
 
