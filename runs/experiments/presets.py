@@ -272,15 +272,17 @@ _CODE = _parameters(
 )
 
 #: With more trials smaller rates that fall to zero, and a first layer that hardly moves: else the
-#: code never comes to rest. Missing spikes weigh more than surplus ones, or strokes are dim. Chosen
-#: on 2000 validation images of complete MNIST, seed 0.
+#: code never comes to rest. Its partners learn its rates (ReCo draws directions alone, and repels,
+#: which a code needs and its decoder does not). Missing spikes of the recalled stimulus weigh more
+#: than surplus ones, or strokes are dim. Chosen on 2000 validation images of MNIST, seed 0.
 _CODE_COMPLETE = _parameters(
     _CODE,
     learning__linear_decay="true",
+    learning__loss="mse",
     learning__lam="2",
-    learning__eta="0.0002",
-    learning__eta_feedback="0.02",
-    learning__eta_top="0.02",
+    learning__eta="0.00002",
+    learning__eta_feedback="1",
+    learning__eta_top="0.03",
     learning__eta_bottom="0.2",
     learning__bottom_asymmetry="0.3",
     learning__rate_target="0.57",
