@@ -97,7 +97,7 @@ def _rates(counts, f_max_hz, loss):
             advice = f"lower {eta}, or set learning.homeostasis above 0"
             if epoch == 0:
                 advice = f"raise {gain}, or lower cell.V_threshold"
-            elif loss == "mse":
+            elif loss == "mse" and 0 < layer < top:
                 advice = "choose learning.loss = reco, or lower " + eta
         # initial weights may saturate a population that then learns; B0 follows the stimulus
         elif epoch > 0 and rate > SATURATED * f_max_hz and not population.startswith("B0"):

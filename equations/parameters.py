@@ -277,7 +277,7 @@ class LearningParameters(_Checked):
         16, 1, "K", "memory interneurons of a population", bounds=(1, 4096)
     )
     lam: float = parameter(
-        2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories",
+        2.0, 1, "lambda", "weight of the repulsion, averaged over the K memories (ReCo)",
         "paper, eq. 6 (there 0.6, summed over the batch)", bounds=(0, 1e3),
     )
     lam_high: float = parameter(
@@ -295,20 +295,21 @@ class LearningParameters(_Checked):
         0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
     )
     homeostasis: float = parameter(
-        0.0, 1, "g", "gain with which hidden cells approach their target rate (0: none)",
+        0.0, 1, "g", "gain with which cells that learn by ReCo or InfoNCE (hidden layers, a code) "
+        "approach their target rate (0: none)",
         "after Turrigiano 2008 (homeostatic plasticity)", bounds=(0, 100),
     )
     rate_target: float = parameter(
-        0.1, 1, "rho", "target rate of hidden cells, in units of f_max", bounds=(0, 1)
+        0.1, 1, "rho", "target rate of these cells, in units of f_max", bounds=(0, 1)
     )
     rate_window: float = parameter(
         500.0, 1, "n_r", "trials over which a cell averages its rate", bounds=(1, 1e6)
     )
     eta: float = parameter(
-        0.15, 1, "eta", "learning rate of the ReCo rule, forward weights", bounds=(0, 1e3)
+        0.15, 1, "eta", "learning rate of hidden layers, forward weights", bounds=(0, 1e3)
     )
     eta_feedback: float = parameter(
-        0.15, 1, "eta'", "learning rate of the ReCo rule, feedback weights", bounds=(0, 1e3)
+        0.15, 1, "eta'", "learning rate of hidden layers, feedback weights", bounds=(0, 1e3)
     )
     eta_top: float = parameter(
         0.03, 1, "eta_top", "learning rate of the output cells", bounds=(0, 1e3)
@@ -347,8 +348,8 @@ class LearningParameters(_Checked):
     )
     bottom_asymmetry: float = parameter(
         0.0, 1, "b_0", "weighs missing spikes of the recalled stimulus by 1 + b_0, surplus ones by "
-        "1 - b_0: above 0 it is recalled at more than its mean rate (delta rule on spikes)",
-        "Newey & Powell 1987 (expectiles)", bounds=(-1, 1),
+        "1 - b_0: above 0 it is recalled at more than its mean rate",
+        "after Newey & Powell 1987 (expectiles)", bounds=(-0.9, 0.9),
     )
     epsilon: float = parameter(
         0.1, 1, "eps", "floor of the normalisers", bounds=(1e-6, 10)
@@ -380,6 +381,10 @@ class LearningParameters(_Checked):
         if self.loss == "mse" and self.features != "spikes":
             raise InputError(
                 "learning.loss = 'mse' compares spikes: use learning.features = 'spikes'."
+            )
+        if self.bottom_asymmetry and self.bottom_rule != "delta":
+            raise InputError(
+                "learning.bottom_asymmetry weighs spikes: use learning.bottom_rule = 'delta'."
             )
 
 

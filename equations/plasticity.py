@@ -11,7 +11,8 @@ paper, eq. 6) with the K memories as its negatives. Margin gating (on by default
 terms by one factor per trial and population, see `bsd.equations.interneurons.GATE`; InfoNCE puts
 other weights in their place, see `GATE_INFONCE`. Where the partner is an afferent, and in every
 layer if the loss is MSE, the delta rule psi_k (r^_k - r_k) (1 + b_k sign(r^_k - r_k)) serves, with
-an asymmetry b_k that differs between the cells of one concept. Where concepts are the steps of
+an asymmetry b_k that differs between the cells of one concept, and is b_0 in all cells of the
+recalled stimulus. Where concepts are the steps of
 a quantity, the output can learn from the error of its population vector as well, see
 `ERROR_VECTOR`. Homeostasis adds
 psi_k g (rho - <r_k>) to the error of ReCo cells, where <r_k> is the cell's own mean rate. Weights

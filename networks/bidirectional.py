@@ -1101,7 +1101,10 @@ class BidirectionalNetwork:
         return sum(int(self.fan_out(p).sum()) for p in layout.afferents + layout.populations)
 
     def _asymmetry(self, population):
-        """Of the output, cells of one concept from cautious to bold: their sum grades evidence."""
+        """Asymmetry of the delta rule of each cell.
+
+        Cells of one concept go from cautious to bold, so that their sum grades its evidence.
+        """
         p = self._parameters_of(population)
         if population.pathway == "backward" and population.layer == 0:
             return p.learning.bottom_asymmetry

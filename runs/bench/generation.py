@@ -44,11 +44,11 @@ def measure_generation(
 
     Layers, epochs and the number of grey levels are those of the experiment for both; in the
     baseline, whose spikes take no time from layer to layer, a trial has as many steps fewer as
-    there are delays. Its learning rate is chosen as in
-    `bsd.runs.bench.learning.measure_learning`. Where the recalled stimulus learns with an asymmetry
-    (`learning.bottom_asymmetry`), a second baseline, `bp_asymmetric`, has it in its loss. As many
-    images are sampled as there are test stimuli, from codes drawn from a Gaussian fitted to
-    training codes.
+    there are delays. Its initial weights have the experiment's gains, its learning rate is chosen
+    as in `bsd.runs.bench.learning.measure_learning`, by the mean squared error. Where the recalled
+    stimulus learns with an asymmetry (`learning.bottom_asymmetry`), a second baseline,
+    `bp_asymmetric`, has it in its loss. As many images are sampled as there are test stimuli, from
+    codes drawn from a Gaussian fitted to training codes.
 
     The Fréchet distance to the test stimuli is taken in the last hidden layer of a small
     convolutional classifier, which is trained here on `N_JUDGE` training images (seed 0). It is no
@@ -102,7 +102,8 @@ def measure_generation(
             return _row(method, seed, dataset, *images, judge, rate)
 
         asymmetric = experiment.parameters.learning.bottom_asymmetry != 0
-        baselines, constants = BASELINES if asymmetric else BASELINES[:1], None
+        baselines = BASELINES if asymmetric else BASELINES[:1]
+        constants = None
         if torch_python:
             constants = network_constants(network)
             constants["steps"] -= network.n_delays

@@ -12,9 +12,9 @@ streaming           the same streaming rule, one trial at a time, no autograd
 batch_bsd           the paper's form: batches, layers detached, ReCo loss over the batch, Adam
 bp                  backpropagation through time with a surrogate gradient, Adam; of an autoencoder
                     through the layers to the code and back
-bp_asymmetric       the same autoencoder, with the asymmetry of the recalled stimulus in its loss
 feedback_alignment  the same, errors travelling over fixed random weights
 frozen              the same, hidden weights staying random
+bp_asymmetric       bp of an autoencoder, with the asymmetry of the recalled stimulus in its loss
 
 In `streaming`, spikes take one step from layer to layer as in `bsd`; in the others they arrive
 within the step, the usual form, which loses no step of a trial to delays.
@@ -465,7 +465,7 @@ class BatchDistillation(Network):
 
 class Streaming(Network):
     """The streaming rule of `bsd`, one trial at a time: all stimulus cells reach all of layer 1,
-    all memories repel, no homeostasis.
+    all memories repel, no homeostasis, no asymmetry of the recalled stimulus.
 
     Weights stand still within a trial and spikes take one step from layer to layer, so each
     layer's drive of all steps is one matrix product, and two populations that are as far from

@@ -75,8 +75,8 @@ def _candidates():
 def _imports_torch(python):
     if shutil.which(python) is None:
         return False
-    # an empty package is not enough: a folder of that name in the current one would be taken for it
-    command = [python, "-c", "import numpy, torch; torch.__version__"]
+    # a folder of that name in the current one is none
+    command = [python, "-c", "import sys; del sys.path[0]; import numpy, torch"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -40,6 +40,20 @@ def test_rows_without_a_distance_have_no_ratio():
     assert found["ratio_reconstructed"] == {"bp": {}}
 
 
+@pytest.mark.parametrize("asymmetry, n", [(0.0, 1), (0.3, 2)])
+def test_an_asymmetry_has_a_baseline_of_its_own(monkeypatch, asymmetry, n):
+    asked = {}
+
+    def train(chosen, seeds, own, baselines, **options):
+        asked["methods"] = baselines[0]
+        return rows(streaming=3.0)
+
+    monkeypatch.setattr(generation, "train_all", train)
+    changes = {"learning.bottom_asymmetry": asymmetry}
+    generation.measure_generation(experiment("autoencoder5k").changed(assignments=changes), [0])
+    assert asked["methods"] == generation.BASELINES[:n]
+
+
 def test_what_the_baseline_cannot_do_is_refused(bsd, tmp_path):
     for change in ("encoding.contrast=2", "encoding.cutoff=0.1", "encoding.receptive_field=7"):
         code, _, err = bsd("bench", "generation", "--set", change, "--out", tmp_path / "x")

@@ -149,6 +149,29 @@ def test_speed_is_measured(method, baselines, request_):
     assert answer["ms_per_trial"] > 0
 
 
+def test_an_asymmetric_loss_recalls_brighter(baselines, dataset, tmp_path):
+    """And is the same loss without the asymmetry."""
+    code = {"encoding.autoencoder": True, "encoding.cells_per_concept": 1}
+
+    def reconstructed(method, asymmetry):
+        network = BidirectionalNetwork(
+            [9, 40, 4], DISCRETE.updated({**code, "learning.bottom_asymmetry": asymmetry})
+        )
+        data = tmp_path / f"{method} {asymmetry}"
+        write_data(dataset, network, f"{data}.npz")
+        baselines.ask({
+            "data": f"{data}.npz", "network": network_constants(network), "seed": 0,
+            "task": "train", "method": method, "learning_rate": 1e-2, "epochs": 20, "shift": 0,
+            "generated": str(tmp_path), "fitted": 20,
+        })
+        with np.load(tmp_path / f"{method}.npz") as arrays:
+            return arrays["reconstructed"]
+
+    plain, brighter = (reconstructed(m, 0.8) for m in ("bp", "bp_asymmetric"))
+    assert brighter.mean() > 1.05 * plain.mean()
+    np.testing.assert_array_equal(reconstructed("bp_asymmetric", 0.0), plain)
+
+
 def test_a_failure_is_said(torch_python, request_):
     with TorchProcess(torch_python) as process:
         with pytest.raises(RuntimeError, match="KeyError"):

@@ -22,7 +22,8 @@ SEEDS = [5, 2**33 + 9, 2]
 #: initial weights.
 OWN = [
     {},
-    {"cell.V_threshold": -10 * mV, "learning.margin": 0.8, "learning.eta": 0.4},
+    {"cell.V_threshold": -10 * mV, "learning.margin": 0.8, "learning.eta": 0.4,
+     "learning.bottom_asymmetry": 0.5},
     {"learning.lam": 0.5, "learning.init_gain": 3.0, "learning.diversity": 0.1,
      "learning.bottom_rule": "voltage"},
 ]

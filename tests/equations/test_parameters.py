@@ -184,6 +184,11 @@ def test_lists_and_dicts_of_equations_are_replaced_as_a_whole():
     assert changed["INTEGRATION_ORDER"] == order and changed["ENCODERS"] == encoders
 
 
+def test_asymmetry_of_the_recalled_stimulus_needs_spikes():
+    with pytest.raises(InputError, match="bottom_rule = 'delta'"):
+        DISCRETE.updated({"learning.bottom_asymmetry": 0.1, "learning.bottom_rule": "voltage"})
+
+
 def test_mse_loss_needs_spikes():
     with pytest.raises(InputError, match="use learning.features = 'spikes'"):
         DISCRETE.updated({"learning.loss": "mse", "learning.features": "voltages"})

@@ -108,7 +108,7 @@ class Rule:
         slope = np.pi * distance / float(cell.surrogate_width)
         psi = (1 / (1 + slope**2)).mean(axis=0)
         taught, own = rate[self.partner[name]], rate[name]
-        if learning.loss == "mse" and name not in ("F3", "B0"):
+        if learning.loss == "mse" and name not in ("F3", "B0", "B0_high"):
             self.reco(name, own, taught)  # only to remember
             return psi * (taught - own)
         if self.uses_reco(name):
@@ -224,6 +224,8 @@ CASES = [
     ("discrete", "dense", {**CODE, "encoding.cutoff": 0.2}),
     ("discrete", "synapses", {**CODE, "encoding.cutoff": 0.2, "learning.homeostasis": 1.0,
                               "learning.bottom_asymmetry": -0.3}),
+    ("discrete", "dense", {**CODE, "learning.loss": "mse", "learning.homeostasis": 1.0,
+                           "learning.bottom_asymmetry": 0.3, "encoding.cutoff": 0.2}),
     ("discrete", "dense", {"cell.g_apical": 3 * nS, "encoding.kind": "poisson"}),
     ("discrete", "dense", {"cell.V_threshold": -57 * mV, "learning.margin": 0.9}),
     ("discrete", "synapses", {}),
