@@ -251,7 +251,8 @@ _TEXT = _parameters(
 )
 
 #: Chosen on 2000 validation images of the training set, after 6000 trials: high rates, a code that
-#: repels its past, and a first layer that moves little, so that its partners can follow it.
+#: repels its past, and a first layer that moves little, so that its partners can follow it. Missing
+#: spikes of the recalled stimulus weigh more than surplus ones, or strokes are dim.
 #: Of 784 - 512 - code: a stimulus of intensity 1 fires 8 spikes in a trial of 11 steps, because a
 #: spike takes 3 steps from the first hidden layer over the code to the recalled stimulus.
 _CODE = _parameters(
@@ -264,17 +265,18 @@ _CODE = _parameters(
     learning__homeostasis="0.1",
     learning__rate_target="0.45",
     learning__lam="1",
+    learning__lam_high="2",
     learning__eta="0.005",
     learning__eta_feedback="0.05",
     learning__eta_top="0.12",
     learning__eta_bottom="0.01",
+    learning__bottom_asymmetry="0.3",
     learning__init_gain="4",
 )
 
 #: With more trials smaller rates that fall to zero, and a first layer that hardly moves: else the
 #: code never comes to rest. Its partners learn its rates (ReCo draws directions alone, and repels,
-#: which a code needs and its decoder does not). Missing spikes of the recalled stimulus weigh more
-#: than surplus ones, or strokes are dim. Chosen on 2000 validation images of MNIST, seed 0.
+#: which a code needs and its decoder does not). Chosen on 2000 validation images of MNIST, seed 0.
 _CODE_COMPLETE = _parameters(
     _CODE,
     learning__linear_decay="true",
@@ -284,7 +286,6 @@ _CODE_COMPLETE = _parameters(
     learning__eta_feedback="1",
     learning__eta_top="0.03",
     learning__eta_bottom="0.2",
-    learning__bottom_asymmetry="0.3",
     learning__rate_target="0.57",
     learning__init_gain="6",
 )
