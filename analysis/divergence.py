@@ -74,7 +74,7 @@ def divergences(
     found = [
         *_rates(_in_epochs(counts, epochs), f_max_hz, loss),
         *_weights(weights, weight_max),
-        *(_alignment(_in_epochs(alignment, epochs)) if learned else ()),
+        *(_alignment(_in_epochs(alignment, epochs), loss) if learned else ()),
     ]
     frame = pd.DataFrame(found, columns=_COLUMNS)
     return frame.sort_values(["epoch", "replica", "kind", "where"], ignore_index=True)
@@ -136,7 +136,8 @@ def _weights(weights, weight_max):
             yield row.epoch, row.replica, "exploded", row.projection, value, limit, text
 
 
-def _alignment(alignment):
+def _alignment(alignment, loss):
+    repel = "" if loss == "mse" else "raise learning.lam, or "
     excess = alignment["kappa"] - alignment["kappa_shuffled"]
     later = alignment.assign(excess=excess)[alignment["epoch"] > 0]
     means = later.groupby(["epoch", "replica", "layer"])["excess"].mean()
@@ -145,7 +146,7 @@ def _alignment(alignment):
         if np.isfinite(value) and value < COLLAPSED:
             text = (
                 f"the alignment of layer {layer} has collapsed (kappa of paired cells {value:.3f} "
-                f"above that of other trials, limit {COLLAPSED:g}): raise learning.lam, or lower "
+                f"above that of other trials, limit {COLLAPSED:g}): {repel}lower "
                 "learning.eta and learning.eta_feedback."
             )
             yield epoch, replica, "collapsed", f"layer {layer}", value, COLLAPSED, text

@@ -300,7 +300,7 @@ class LearningParameters(_Checked):
         "after Turrigiano 2008 (homeostatic plasticity)", bounds=(0, 100),
     )
     rate_target: float = parameter(
-        0.1, 1, "rho", "target rate of these cells, in units of f_max", bounds=(0, 1)
+        0.1, 1, "rho", "target rate of cells with homeostasis, in units of f_max", bounds=(0, 1)
     )
     rate_window: float = parameter(
         500.0, 1, "n_r", "trials over which a cell averages its rate", bounds=(1, 1e6)

@@ -75,7 +75,7 @@ def _candidates():
 def _imports_torch(python):
     if shutil.which(python) is None:
         return False
-    # a folder of that name in the current one is none
+    # a folder named torch in the current one is not PyTorch
     command = [python, "-c", "import sys; del sys.path[0]; import numpy, torch"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 

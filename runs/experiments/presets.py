@@ -252,7 +252,8 @@ _TEXT = _parameters(
 
 #: Chosen on 2000 validation images of the training set, after 6000 trials: high rates, a code that
 #: repels its past, and a first layer that moves little, so that its partners can follow it. Missing
-#: spikes of the recalled stimulus weigh more than surplus ones, or strokes are dim.
+#: spikes of the recalled stimulus weigh more than surplus ones, or strokes are dim (this and
+#: lambda of high frequencies on 1000 validation images).
 #: Of 784 - 512 - code: a stimulus of intensity 1 fires 8 spikes in a trial of 11 steps, because a
 #: spike takes 3 steps from the first hidden layer over the code to the recalled stimulus.
 _CODE = _parameters(
@@ -275,8 +276,9 @@ _CODE = _parameters(
 )
 
 #: With more trials smaller rates that fall to zero, and a first layer that hardly moves: else the
-#: code never comes to rest. Its partners learn its rates (ReCo draws directions alone, and repels,
-#: which a code needs and its decoder does not). Chosen on 2000 validation images of MNIST, seed 0.
+#: code never comes to rest. The first layer's partners learn its rates (ReCo draws directions
+#: alone, and repels, which a code needs and its decoder does not). Chosen on 2000 validation images
+#: of MNIST, seed 0.
 _CODE_COMPLETE = _parameters(
     _CODE,
     learning__linear_decay="true",

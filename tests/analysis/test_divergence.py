@@ -126,6 +126,7 @@ def test_collapsed_alignment():
         [2, 0, "collapsed", "layer 2"], [2, 1, "collapsed", "layer 2"]
     ]
     assert both["text"].str.contains("raise learning.lam").all()
+    assert not found(frames, loss="mse")["text"].str.contains("learning.lam").any()
     assert found(frames, learned=False).empty
     plant(frames["alignment"], "kappa", float("nan"), layer=[2])  # of silent cells
     assert found(frames).empty
