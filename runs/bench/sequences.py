@@ -144,11 +144,11 @@ def _train_backpropagation(
     """Seed, test error, learning rate and loss of each seed."""
     options = experiment.options | {"evaluate": "validation"}
     validation = load_data(replace(experiment, options=options), 0)
-    data = Path(scratch) / "sequence.npz"
-    write_sequence(dataset, validation, network, data)
+    files = {part: str(Path(scratch) / f"{part}.npz") for part in ("test", "validation")}
+    write_sequence(dataset, network, files["test"])
+    write_sequence(validation, network, files["validation"])
     request = {
         "task": "sequence",
-        "data": str(data),
         "network": constants,
         "epochs": experiment.epochs,
         "segment": experiment.segment,
@@ -164,7 +164,7 @@ def _train_backpropagation(
     with TorchProcess(python) as torch:
 
         def error(rate, loss, seed, part):
-            asked = {"learning_rate": rate, "loss": loss, "seed": seed, "part": part}
+            asked = {"learning_rate": rate, "loss": loss, "seed": seed, "data": files[part]}
             return torch.ask({**request, **asked}, count)["error"][-1]
 
         if not chosen:

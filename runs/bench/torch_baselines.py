@@ -37,8 +37,8 @@ train   ``learning_rate``, ``epochs``, ``shift``, optionally ``perturbations``: 
 features  ``images``, ``features``: activities of a small convolutional classifier's last hidden
         layer, for each array of images of one .npz, written to the other; the classifier is trained
         on the training set at the first request, its test ``accuracy`` is the answer.
-sequence  ``learning_rate``, ``epochs``, ``segment``, ``loss``, ``part``: trains a recurrent network
-        by backpropagation on a sequence (see `Recurrent`), answers ``error`` of that part after
+sequence  ``learning_rate``, ``epochs``, ``segment``, ``loss``: trains a recurrent network by
+        backpropagation on a sequence (see `Recurrent`), answers ``error`` of the test part after
         each epoch: mean squared error of a forecast, or share of wrong symbols of a text.
 """
 
@@ -689,13 +689,13 @@ class Server:
         return {"learning_rate": max(found, key=found.get), "validation_accuracy": found}
 
     def task_sequence(self, request):
-        """Error of a part of a sequence after each epoch."""
+        """Error of the test part of a sequence after each epoch."""
         with np.load(request["data"]) as arrays:
             data = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        part, real = request["part"], torch.get_default_dtype()
+        real = torch.get_default_dtype()
         patterns, which = data["patterns"].to(real), data["which_train"]
         values = data["values"].to(real) if "values" in data else None
-        asked = data[f"correction_{part}"].to(real) if "values" in data else data[f"y_{part}"]
+        asked = data["correction_test"].to(real) if "values" in data else data["y_test"]
         network = Recurrent(
             request["network"], request["seed"], [data["connected_0"]], request["learning_rate"],
             request["loss"], values,
@@ -714,7 +714,7 @@ class Server:
                     at = rows + k
                     context = network.fit(patterns[which[at]], data["y_train"][at], context)
                 schedule.step()
-            errors.append(network.error(patterns, data[f"which_{part}"], asked))
+            errors.append(network.error(patterns, data["which_test"], asked))
             self.say({"epoch": epoch + 1, "epochs": request["epochs"], "error": errors[-1]})
         return {"error": errors}
 

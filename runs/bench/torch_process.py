@@ -152,30 +152,28 @@ def write_data(dataset, network, path):
     )
 
 
-def write_sequence(dataset, validation, network, path):
+def write_sequence(dataset, network, path):
     """Write a sequence for the baselines: patterns, and which of them is shown when.
 
     Parameters
     ----------
-    dataset, validation : SequenceData
-        The same sequence with its test, and with its validation part as the test part.
+    dataset : SequenceData
+    network : BidirectionalNetwork
+    path : Path
     """
-    parts = {"train": dataset.x_train, "validation": validation.x_test, "test": dataset.x_test}
-    arrays, known = {}, 0
+    parts = {"train": dataset.x_train, "test": dataset.x_test}
+    arrays = {"y_train": dataset.y_train, "y_test": dataset.y_test}
     if isinstance(dataset.x_train, CodedStimuli):
         arrays["patterns"] = dataset.x_train.patterns[:, 0]
         arrays |= {f"which_{part}": x.which for part, x in parts.items()}
     else:
         arrays["patterns"] = np.concatenate([x[:, 0] for x in parts.values()])
-        for part, x in parts.items():
-            arrays[f"which_{part}"] = np.arange(known, known + len(x))
-            known += len(x)
-    concepts = (dataset.y_train, validation.y_test, dataset.y_test)
-    arrays |= {f"y_{part}": y for part, y in zip(parts, concepts, strict=True)}
+        arrays["which_train"], arrays["which_test"] = np.split(
+            np.arange(len(arrays["patterns"])), [len(dataset.x_train)]
+        )
     if dataset.values is not None:
         arrays["values"] = dataset.values
-        for part, own in (("validation", validation), ("test", dataset)):
-            arrays[f"correction_{part}"] = (own.targets["actual"] - own.targets["reference"])
+        arrays["correction_test"] = dataset.targets["actual"] - dataset.targets["reference"]
     np.savez(path, **_connections(network), **arrays)
 
 

@@ -33,7 +33,7 @@ N_GUARD = 12
 #: Cells that stand for one symbol of a text.
 CELLS_PER_SYMBOL = 4
 
-#: Where training ends, and where validation ends and the test begins, as shares of the sequence.
+#: Where the validation part and the test part begin, as shares of the sequence.
 SERIES_PARTS, TEXT_PARTS = (0.6, 0.8), (0.9, 0.95)
 
 #: Different symbols of a text, at most: each has cells of its own.
@@ -107,8 +107,9 @@ class SequenceData:
 def load_series(path=None, column=None, horizon=1, season=None, evaluate="test", name="series"):
     """A column of a CSV file as stimuli and corrections of a forecast.
 
-    The first 60 % of the elements are for training, the next 20 % for validation, the rest for
-    the test. A column of dates gives time of day, weekday and the season of one day.
+    Of the elements the last 20 % are the test part, the 20 % before the validation part. The
+    training part is all that lies before the part that is evaluated. A column of dates gives time
+    of day, weekday and the season of one day.
 
     Parameters
     ----------
@@ -144,11 +145,12 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             isinstance(value, bool) or not isinstance(value, int) or value < 1
         ):
             raise InputError(f"data.{key} = {value!r}: a whole number of elements, from 1.")
-    parts = _part(evaluate)
+    part = _part(evaluate)
     if season is None:
         season = _elements_per_day(dates)
     n = len(values)
     ends = [int(share * n) for share in SERIES_PARTS]
+    learned = ends[0] if part == "validation" else ends[1]
     # the last element of the most recent season that is known when the forecast is made
     back = season * -(-horizon // season)
     if min(ends[0] - back - horizon, ends[1] - ends[0] - horizon) < 50:
@@ -157,8 +159,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             f"{season}: use a longer series, or smaller data.horizon and data.season."
         )
     with np.errstate(all="ignore"):
-        spread = values[: ends[0]].std()
-        far = (values - values[: ends[0]].mean()) / spread
+        spread = values[:learned].std()
+        far = (values - values[:learned].mean()) / spread
     if spread > 0 and not (np.isfinite(spread) and np.isfinite(far**2).all()):
         raise InputError(
             f"{path}: column {column!r} has values of up to {np.abs(values).max():.3g}, too far "
@@ -166,16 +168,19 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         )
     if not spread > 0:
         raise InputError(f"{path}: column {column!r} is constant: choose another data.column.")
-    z = (values - values[: ends[0]].mean()) / spread
+    z = (values - values[:learned].mean()) / spread
     now = np.arange(back, n - horizon)
     actual = z[now + horizon]
-    train, validation = now + horizon < ends[0], (now >= ends[0]) & (now + horizon < ends[1])
-    shown = validation if parts == "validation" else now >= ends[1]
+    train, validation = now + horizon < learned, (now >= ends[0]) & (now + horizon < ends[1])
+    shown = validation if part == "validation" else now >= ends[1]
     forecasts = {
-        "mean": np.zeros(len(now)), "persistence": z[now], "seasonal": z[now + horizon - back]
+        "mean": np.full(len(now), z[: ends[0]].mean()),  # of what lies before the validation part
+        "persistence": z[now],
+        "seasonal": z[now + horizon - back],
     }
     errors = {k: np.mean((f - actual)[validation] ** 2) for k, f in forecasts.items()}
     reference = min(REFERENCES, key=errors.get)
+    forecasts["mean"] = np.zeros(len(now))
     correction = actual - forecasts[reference]
     low, high = np.quantile(correction[train], [BEYOND, 1 - BEYOND])
     last = N_BINS - 1 - 2 * N_GUARD
@@ -209,8 +214,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
 def load_text(path=None, train=None, test=20_000, evaluate="test", name="text"):
     """A text as symbols, each with the one that follows.
 
-    The first 90 % of the characters are for training, the next 5 % for validation, the rest for
-    the test.
+    Of the characters the last 5 % are the test part, the 5 % before the validation part. The
+    training part is all that lies before the part that is evaluated.
 
     Parameters
     ----------
@@ -249,9 +254,9 @@ def load_text(path=None, train=None, test=20_000, evaluate="test", name="text"):
             f"{source} has {len(symbols)} different symbols: give a text of 2 to {MAX_SYMBOLS}."
         )
     first, second = (int(share * len(which)) for share in TEXT_PARTS)
-    learned = which[: first if train is None else min(first, train + 1)]
-    asked = which[first:second] if part == "validation" else which[second:]
-    asked = asked[: test + 1]
+    start, stop = (first, second) if part == "validation" else (second, len(which))
+    learned = which[: start if train is None else min(start, train + 1)]
+    asked = which[start:stop][: test + 1]
     cells = np.kron(np.eye(len(symbols)), np.ones(CELLS_PER_SYMBOL)).astype(np.float32)[:, None]
     return SequenceData(
         name=name,

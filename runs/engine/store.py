@@ -135,11 +135,13 @@ class ResultsFolder:
         except (OSError, ValueError, TypeError, yaml.YAMLError):
             raise InputError(f"{file} is damaged: start anew without --resume.") from None
         now = yaml.safe_load(yaml.safe_dump(self.config))
-        before.setdefault("equations", now.get("equations"))  # older versions did not say
+        for key in ("equations", "data_digest"):  # older versions did not say
+            before.setdefault(key, now.get(key))
         for key in sorted({*before, *now}, key=str):
             if before.get(key) != now.get(key):
+                what = "other data" if key == "data_digest" else f"another {key}"
                 raise InputError(
-                    f"{self.path} was started with another {key}: "
+                    f"{self.path} was started with {what}: "
                     "resume with the same options, or start anew without --resume."
                 )
 

@@ -12,7 +12,7 @@ from bsd.equations import InputError, ModelParameters, digest, equation_set, wit
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments.presets import data_set
+from bsd.runs.experiments.presets import data_digest, data_set
 from bsd.runs.literals import parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
@@ -130,6 +130,11 @@ def _open(folder, replica):
     dataset = data_set(
         config["data"], config["fold"], config.get("folds", 1), config.get("options")
     )
+    if config.get("data_digest") not in (None, data_digest(dataset)):  # older versions did not say
+        raise InputError(
+            f"{folder}: the data ({dataset.source}) are not those that the network was trained "
+            "with: put the earlier file back, or run again."
+        )
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(
         folder, config, metrics, network, dataset, weights, seed, replica or 0

@@ -25,10 +25,8 @@ def baselines(torch_python):
 def request(chosen, folder, **more):
     """A request for the sequence task, with all that it needs."""
     dataset = load_data(chosen, 0)
-    options = chosen.options | {"evaluate": "validation"}
-    validation = load_data(dataclasses.replace(chosen, options=options), 0)
     network = build_network(chosen, dataset)
-    write_sequence(dataset, validation, network, folder / "data.npz")
+    write_sequence(dataset, network, folder / "data.npz")
     return {
         "task": "sequence",
         "data": str(folder / "data.npz"),
@@ -36,7 +34,6 @@ def request(chosen, folder, **more):
         "seed": 0,
         "segment": chosen.segment,
         "learning_rate": 1e-2,
-        "part": "test",
         **more,
     }
 

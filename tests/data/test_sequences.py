@@ -34,7 +34,7 @@ def daily(tmp_path):
 def test_targets_are_the_values_of_the_file(daily, horizon):
     path, load = daily()
     data = load_series(path, horizon=horizon)
-    z = (load - load[:1440].mean()) / load[:1440].std()
+    z = (load - load[:1920].mean()) / load[:1920].std()  # all that lies before the test part
     t, element = data.targets, data.targets["element"].to_numpy()
     assert element[0] == 1920 and element[-1] == 2399 - horizon  # the last fifth
     assert np.allclose(t["actual"], z[element + horizon])
@@ -59,11 +59,25 @@ def test_concepts_stand_for_corrections_to_half_a_bin(daily):
 def test_parts_follow_one_another_and_share_nothing(daily):
     path, _ = daily()
     test, validation = (load_series(path, evaluate=part) for part in ("test", "validation"))
-    assert np.array_equal(test.x_train, validation.x_train)
     assert test.reference == validation.reference
-    last_training = 24 + len(test.x_train) - 1
-    assert last_training + 1 < 1440 <= validation.targets["element"].iloc[0]
-    assert validation.targets["element"].iloc[-1] + 1 < 1920 == test.targets["element"].iloc[0]
+    for data, start, stop in ((validation, 1440, 1920), (test, 1920, 2400)):
+        last_training = 24 + len(data.x_train) - 1  # its target is the element that follows
+        assert last_training + 1 == start - 1
+        element = data.targets["element"]
+        assert element.iloc[0] == start and element.iloc[-1] + 1 == stop - 1
+
+
+def test_what_comes_after_the_validation_part_has_no_influence_on_it(daily):
+    path, load = daily()
+    before = load_series(path, horizon=12, evaluate="validation")
+    frame = pd.read_csv(path)
+    frame.loc[1920:, "load"] *= -3
+    frame.to_csv(path, index=False)
+    after = load_series(path, horizon=12, evaluate="validation")
+    assert np.array_equal(after.x_train, before.x_train)
+    assert np.array_equal(after.x_test, before.x_test)
+    assert np.array_equal(after.y_train, before.y_train)
+    pd.testing.assert_frame_equal(after.targets, before.targets)
 
 
 def test_the_reference_is_the_best_on_the_validation_part(daily):
@@ -158,12 +172,13 @@ def test_a_text_is_its_symbols(tmp_path, compressed):
     path = tmp_path / ("text.txt.xz" if compressed else "text.txt")
     raw = TEXT.encode()
     path.write_bytes(lzma.compress(raw) if compressed else raw)
-    data = load_text(path)
+    data, validation = (load_text(path, evaluate=part) for part in ("test", "validation"))
     n = len(TEXT)
     assert data.symbols == "".join(sorted(set(TEXT))) and data.n_concepts == len(data.symbols)
-    read = "".join(data.symbols[k] for k in data.x_train.which)
-    assert read == TEXT[: int(0.9 * n) - 1]
-    assert "".join(data.symbols[k] for k in data.y_test) == TEXT[int(0.95 * n) + 1 :]
+    ends = int(0.9 * n), int(0.95 * n), n
+    for own, start, stop in ((validation, *ends[:2]), (data, *ends[1:])):
+        assert "".join(data.symbols[k] for k in own.x_train.which) == TEXT[: start - 1]
+        assert "".join(data.symbols[k] for k in own.y_test) == TEXT[start + 1 : stop]
     shown = data.x_test[np.array([0, 3])]
     assert shown.shape == (2, 1, 4 * data.n_concepts) and (shown.sum(axis=(1, 2)) == 4).all()
 

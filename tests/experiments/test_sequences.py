@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from bsd.analysis.sequences import forecast_frame, symbols
 from bsd.equations import InputError
 from bsd.runs.experiments import experiment, run_experiment
+from bsd.runs.experiments.trained import open_run
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,31 @@ def test_the_network_writes_what_it_read(text_run):
     right = np.mean([triple in ("bac", "cab", "aba", "aca") for triple in triples])
     assert set(triples) >= {"bac", "cab"}
     assert right > 0.8  # a draw may go wrong now and then
+
+
+def test_a_folder_is_not_taken_for_a_run_on_other_data(text_run):
+    _, folder = text_run
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    chosen = experiment("text").changed(
+        hidden=(60,), assignments={f"data.{k}": v for k, v in config["options"].items()}
+    )
+    file = folder.parent / "abac.txt"
+    file.write_text("abac" * 799 + "abab")  # one symbol of the test part
+    try:
+        with pytest.raises(InputError, match="abac.txt.* are not those .* trained with"):
+            open_run(folder)
+        with pytest.raises(InputError, match="was started with other data"):
+            run_experiment(chosen, folder, seed=0, resume=True)
+    finally:
+        file.write_text("abac" * 800)
+    open_run(folder)
+    run_experiment(chosen, folder, seed=0, resume=True)
+    older = {k: v for k, v in config.items() if k != "data_digest"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(older))
+    try:
+        open_run(folder)  # of a version that did not say
+    finally:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def test_a_run_on_a_text_has_its_report(text_run):
