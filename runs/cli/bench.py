@@ -406,6 +406,7 @@ def generation(
 @bench.command()
 def sequence(
     name: Annotated[str, typer.Argument(help="Experiment on a sequence: forecast or text.")],
+    layers: Layers = None,
     set_: Set = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     seeds: Seeds = "0,1,2",
@@ -423,7 +424,9 @@ def sequence(
     from bsd.runs.literals import parse_assignment
 
     chosen = experiment(name).changed(
-        epochs=epochs, assignments=dict(parse_assignment(text) for text in set_ or [])
+        hidden=None if layers is None else options.whole_numbers("--layers", layers),
+        epochs=epochs,
+        assignments=dict(parse_assignment(text) for text in set_ or []),
     )
     if not chosen.is_sequence:
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")

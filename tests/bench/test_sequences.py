@@ -54,15 +54,15 @@ def test_backpropagation_learns_what_only_context_tells(baselines, text, tmp_pat
     assert baselines.ask(asked)["error"][-1] < 0.05
 
 
-@pytest.mark.parametrize("loss", ["value", "code"])
-def test_backpropagation_forecasts(baselines, tmp_path, loss):
+@pytest.mark.parametrize("loss, hidden", [("value", (40,)), ("code", (40,)), ("value", (40, 30))])
+def test_backpropagation_forecasts(baselines, tmp_path, loss, hidden):
     elements = np.arange(1500)
     noise = 0.3 * np.random.default_rng(1).standard_normal(len(elements))
     pd.DataFrame({"wave": np.sin(2 * np.pi * elements / 8) + noise}).to_csv(
         tmp_path / "wave.csv", index=False
     )
     chosen = experiment("forecast").changed(
-        hidden=(40,),
+        hidden=hidden,
         assignments={
             "data.path": str(tmp_path / "wave.csv"), "data.season": 8, "data.horizon": 3
         },
@@ -159,15 +159,17 @@ def test_the_part_that_backpropagation_chooses_on_is_not_compared(bsd):
 def test_command_without_torch(measured, monkeypatch, bsd, tmp_path, name):
     monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
     monkeypatch.chdir(tmp_path)
-    code, out, err = bsd("bench", "sequence", name, "--epochs", 2, "--seeds", "0,1", "--json")
+    command = ("bench", "sequence", name, "--layers", "20,10", "--epochs", 2, "--seeds", "0,1")
+    code, out, err = bsd(*command, "--json")
     assert code == 0, err
     found = json.loads(out.splitlines()[-1])
     assert found["error"]["streaming"] == pytest.approx(0.6) and found["ratio_to_bp"] is None
     folder = tmp_path / "results" / f"bench-sequence-{name}"
     names = {"sequence.csv", "sequence.json", "sequence.png", "settings.json"}
     assert {f.name for f in folder.iterdir()} == names
+    assert json.loads((folder / "settings.json").read_text())["hidden"] == [20, 10]
     measured.clear()
-    assert bsd("bench", "sequence", name, "--epochs", 2, "--seeds", "0,1")[0] == 0
+    assert bsd(*command)[0] == 0
     assert not measured
     code, _, err = bsd("bench", "sequence", name, "--epochs", 3)
     assert code == 2 and "another comparison" in err
