@@ -52,7 +52,13 @@ TARGET = 0.95
 
 def comparison(experiment, n_train, grid=GRID):
     """What makes the rows of two calls of a benchmark comparable, as plain values."""
-    own = {"options": experiment.options, "segment": experiment.segment}
+    own = {}
+    if experiment.is_sequence:
+        own = {
+            "options": experiment.options,
+            "segment": experiment.segment,
+            "data_digest": load_data(experiment, 0).digest,
+        }
     return {
         "experiment": experiment.name,
         "data": experiment.data,
@@ -63,7 +69,7 @@ def comparison(experiment, n_train, grid=GRID):
         "grid": list(grid),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
         "equations": digest(equation_set()),
-        **(own if experiment.is_sequence else {}),
+        **own,
     }
 
 

@@ -61,6 +61,9 @@ def measure_sequence(
     dataset = load_data(experiment, 0)
     network = build_network(experiment, dataset)
     constants = network_constants(network) if torch_python else None
+    if torch_python:  # what cannot be chosen on is refused before anything runs
+        before = experiment.options | {"evaluate": "validation"}
+        validation = load_data(replace(experiment, options=before), 0)
     simple = _simple_errors(experiment, dataset)
 
     def row(method, seed, error, learning_rate=np.nan, loss=""):
@@ -85,8 +88,8 @@ def measure_sequence(
             chosen = (known[0]["learning_rate"], known[0]["loss"]) if known else None
             missing = [seed for seed in seeds if ("bp", seed) not in done]
             for seed, *found in _train_backpropagation(
-                experiment, dataset, network, constants, scratch, missing, seeds[0], chosen,
-                torch_python, report,
+                experiment, dataset, validation, network, constants, scratch, missing, seeds[0],
+                chosen, torch_python, report,
             ):
                 keep(row("bp", seed, *found))
 
@@ -139,11 +142,10 @@ def _squared_errors(recording, dataset):
 
 
 def _train_backpropagation(
-    experiment, dataset, network, constants, scratch, seeds, first_seed, chosen, python, report
+    experiment, dataset, validation, network, constants, scratch, seeds, first_seed, chosen,
+    python, report,
 ):
     """Seed, test error, learning rate and loss of each seed."""
-    options = experiment.options | {"evaluate": "validation"}
-    validation = load_data(replace(experiment, options=options), 0)
     files = {part: str(Path(scratch) / f"{part}.npz") for part in ("test", "validation")}
     write_sequence(dataset, network, files["test"])
     write_sequence(validation, network, files["validation"])

@@ -8,6 +8,7 @@ group of cells for each symbol, and the concept is the symbol that follows.
 """
 
 import dataclasses
+import hashlib
 import lzma
 import warnings
 from pathlib import Path
@@ -103,6 +104,20 @@ class SequenceData:
     reference: str = ""
     symbols: str = ""
 
+    @property
+    def digest(self):
+        """SHA-256 of all that is shown, taught and compared."""
+        found = hashlib.sha256(self.symbols.encode())
+        arrays = [self.y_train, self.y_test]
+        for x in (self.x_train, self.x_test):
+            arrays += [x.patterns, x.which] if isinstance(x, CodedStimuli) else [x]
+        if self.values is not None:
+            arrays += [self.values, self.targets.to_numpy()]
+        for array in arrays:
+            found.update(str(array.shape).encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
 
 def load_series(path=None, column=None, horizon=1, season=None, evaluate="test", name="series"):
     """A column of a CSV file as stimuli and corrections of a forecast.
@@ -167,7 +182,10 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             "apart to square: use another unit."
         )
     if not spread > 0:
-        raise InputError(f"{path}: column {column!r} is constant: choose another data.column.")
+        raise InputError(
+            f"{path}: column {column!r} is constant in the training part: "
+            "choose another data.column."
+        )
     z = (values - values[:learned].mean()) / spread
     now = np.arange(back, n - horizon)
     actual = z[now + horizon]

@@ -135,15 +135,19 @@ class ResultsFolder:
         except (OSError, ValueError, TypeError, yaml.YAMLError):
             raise InputError(f"{file} is damaged: start anew without --resume.") from None
         now = yaml.safe_load(yaml.safe_dump(self.config))
-        for key in ("equations", "data_digest"):  # older versions did not say
-            before.setdefault(key, now.get(key))
+        before.setdefault("equations", now.get("equations"))  # older versions did not say
+        data = [d.pop("data_digest", None) for d in (before, now)]
         for key in sorted({*before, *now}, key=str):
             if before.get(key) != now.get(key):
-                what = "other data" if key == "data_digest" else f"another {key}"
                 raise InputError(
-                    f"{self.path} was started with {what}: "
+                    f"{self.path} was started with another {key}: "
                     "resume with the same options, or start anew without --resume."
                 )
+        if data[0] != data[1]:
+            raise InputError(
+                f"{self.path} was started with other data, or by a version that read them "
+                "otherwise: put the earlier file back, or start anew without --resume."
+            )
 
     @property
     def finished(self):

@@ -1,17 +1,13 @@
 """Named experiments with their data, layers and parameters."""
 
-import hashlib
 import inspect
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters
 from bsd.runs.data import load, load_series, load_text
-from bsd.runs.data.sequences import CodedStimuli
 from bsd.runs.literals import parse_literal
 
-__all__ = ["PRESETS", "SEQUENCES", "Experiment", "data_digest", "data_set", "experiment"]
+__all__ = ["PRESETS", "SEQUENCES", "Experiment", "data_set", "experiment"]
 
 #: Data that are a sequence, and what reads them.
 SEQUENCES = {"series": load_series, "text": load_text}
@@ -22,20 +18,6 @@ def data_set(name, fold, folds, options):
     if name in SEQUENCES:
         return SEQUENCES[name](**options, name=name)
     return load(name, fold) if folds > 1 else load(name)
-
-
-def data_digest(dataset):
-    """SHA-256 of the stimuli and concepts of a data set, and of what the concepts stand for."""
-    found = hashlib.sha256(str(getattr(dataset, "symbols", "")).encode())
-    stimuli = [
-        array
-        for x in (dataset.x_train, dataset.x_test)
-        for array in ((x.patterns, x.which) if isinstance(x, CodedStimuli) else (x,))
-    ]
-    values = getattr(dataset, "values", None)
-    for array in (*stimuli, dataset.y_train, dataset.y_test, *([] if values is None else [values])):
-        found.update(str(array.shape).encode() + np.ascontiguousarray(array).data)
-    return found.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
-from bsd.runs.experiments.presets import data_digest, data_set
+from bsd.runs.experiments.presets import data_set
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.interrupts import check_interrupt, listen_for
 from bsd.runs.literals import format_value
@@ -190,7 +190,7 @@ def run_experiment(
         experiment_table(replace(experiment, parameters=p), dataset, own).assign(replica=replica)
         for replica, (own, p) in enumerate(zip(seeds, network.replica_parameters, strict=True))
     ]
-    config = configuration(experiment, data_digest(dataset), network, seeds, fold, device)
+    config = configuration(experiment, dataset, network, seeds, fold, device)
     with ResultsFolder(out, config, resume) as folder:
         if resume and folder.finished:
             folder.close()  # a run may have been killed as it did that
@@ -345,8 +345,8 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     return metrics
 
 
-def configuration(experiment, digest, network, seeds, fold, device):
-    """Everything that was asked for, quantities as text with their units; `digest` of the data."""
+def configuration(experiment, dataset, network, seeds, fold, device):
+    """Everything that was asked for, quantities as text with their units."""
     own = {
         key: [format_value(dict(p.items())[key]) for p in network.replica_parameters]
         for key in experiment.varied
@@ -355,7 +355,6 @@ def configuration(experiment, digest, network, seeds, fold, device):
         "name": experiment.name,
         "description": experiment.description,
         "data": experiment.data,
-        "data_digest": digest,
         "layers": network.cells_per_layer,
         "epochs": experiment.epochs,
         "shift": experiment.shift,
@@ -370,6 +369,7 @@ def configuration(experiment, digest, network, seeds, fold, device):
         "projection": network.projection,
         "equations": network.equations_digest,
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()} | own,
+        **({"data_digest": dataset.digest} if experiment.is_sequence else {}),
     }
 
 
@@ -725,8 +725,7 @@ def _prepare(experiment, out, runs, device, resume, progress):
     network = build_network(experiment, dataset, replicas=len(next(iter(each.values()))))
     for name, (_, fold) in runs.items():
         started = (out / name / "config.yaml").exists()
-        own = data_digest(load_data(experiment, fold) if fold else dataset)
-        config = configuration(experiment, own, network, each[name], fold, device)
+        config = configuration(experiment, dataset, network, each[name], fold, device)
         with ResultsFolder(out / name, config, resume and started):
             pass
     simulation = Simulation(

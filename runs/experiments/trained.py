@@ -12,7 +12,7 @@ from bsd.equations import InputError, ModelParameters, digest, equation_set, wit
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments.presets import data_digest, data_set
+from bsd.runs.experiments.presets import SEQUENCES, data_set
 from bsd.runs.literals import parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
@@ -102,7 +102,7 @@ def open_run(folder, replica=None):
     ------
     InputError
         If it is no results folder of a finished run, its files do not fit together, or it was made
-        with other equations.
+        with other equations, or on a sequence that is another one now.
     """
     with _damage_as_input_error(Path(folder)):
         return _open(Path(folder), replica)
@@ -130,10 +130,11 @@ def _open(folder, replica):
     dataset = data_set(
         config["data"], config["fold"], config.get("folds", 1), config.get("options")
     )
-    if config.get("data_digest") not in (None, data_digest(dataset)):  # older versions did not say
+    if config["data"] in SEQUENCES and config.get("data_digest") != dataset.digest:
         raise InputError(
             f"{folder}: the data ({dataset.source}) are not those that the network was trained "
-            "with: put the earlier file back, or run again."
+            "with, or an earlier version read them otherwise: put the earlier file back, use the "
+            "versions that its provenance.json names, or run it again."
         )
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(

@@ -16,7 +16,6 @@ import pandas as pd
 
 from bsd.equations import InputError
 from bsd.runs.engine.store import locked, write_atomically, write_parquet
-from bsd.runs.experiments.presets import data_digest
 from bsd.runs.experiments.run import build_network, configuration, load_data
 
 __all__ = ["run_sweep"]
@@ -127,15 +126,13 @@ def _tasks(sweep):
     for number, point in enumerate(sweep.points):
         options = _hash(point.experiment.options)
         if options not in datasets:
-            dataset = load_data(point.experiment, 0)
-            datasets[options] = dataset, data_digest(dataset)
-        dataset, data = datasets[options]
-        network = build_network(point.experiment, dataset)
+            datasets[options] = load_data(point.experiment, 0)
+        network = build_network(point.experiment, datasets[options])
         structure = _hash(network.structure)
         for seed in sweep.seeds:
             for fold in range(point.experiment.folds):
                 config = configuration(
-                    point.experiment, data, network, [seed], fold, sweep.device
+                    point.experiment, datasets[options], network, [seed], fold, sweep.device
                 )
                 made_from = {k: v for k, v in config.items() if k not in _NOT_IN_KEY}
                 row = {

@@ -124,7 +124,8 @@ def measured(monkeypatch):
         return 0.6
 
     def backpropagation(
-        experiment, dataset, network, constants, scratch, seeds, first_seed, chosen, python, report
+        experiment, dataset, validation, network, constants, scratch, seeds, first_seed, chosen,
+        python, report,
     ):
         ran.append(("bp", tuple(seeds), chosen))
         for seed in seeds:
@@ -171,8 +172,61 @@ def test_command_without_torch(measured, monkeypatch, bsd, tmp_path, name):
     measured.clear()
     assert bsd(*command)[0] == 0
     assert not measured
-    code, _, err = bsd("bench", "sequence", name, "--epochs", 3)
+    for other in (("--layers", "20,10", "--epochs", 3), ("--layers", "20", "--epochs", 2)):
+        code, _, err = bsd("bench", "sequence", name, *other)
+        assert code == 2 and "another comparison" in err
+
+
+def test_results_of_other_data_are_not_gone_on_with(measured, monkeypatch, bsd, tmp_path):
+    monkeypatch.setattr(torch_process, "find_torch_python", lambda: None)
+    command = ("bench", "sequence", "text", "--set", f"data.path='{tmp_path / 'own.txt'}'",
+               "--seeds", "0", "--out", tmp_path / "out")
+    (tmp_path / "own.txt").write_text("abac" * 600)
+    assert bsd(*command)[0] == 0
+    (tmp_path / "own.txt").write_text("abac" * 599 + "abab")
+    code, _, err = bsd(*command)
     assert code == 2 and "another comparison" in err
+
+
+@pytest.mark.parametrize("name", ["text", "forecast"])
+def test_backpropagation_chooses_on_the_validation_part(monkeypatch, tmp_path, name):
+    asked = []
+
+    class Torch:
+        def __init__(self, python):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def ask(self, request, progress):
+            with np.load(request["data"]) as arrays:
+                asked.append((request["learning_rate"], request["loss"], request["seed"],
+                              len(arrays["which_train"]), arrays["y_test"].tolist()))
+            return {"error": [abs(request["learning_rate"] - 3e-3) + (request["loss"] == "code")]}
+
+    monkeypatch.setattr(sequences, "TorchProcess", Torch)
+    chosen = experiment(name).changed(hidden=(4,), epochs=2)
+    test = load_data(chosen, 0)
+    options = chosen.options | {"evaluate": "validation"}
+    validation = load_data(dataclasses.replace(chosen, options=options), 0)
+    rows = list(sequences._train_backpropagation(
+        chosen, test, validation, build_network(chosen, test), {}, tmp_path, [1, 2], 7, None, "",
+        lambda *_: None,
+    ))
+    loss = sequences.LOSSES[chosen.data][0]
+    compared = [(3e-3, loss, seed, len(test.x_train), test.y_test.tolist()) for seed in (1, 2)]
+    assert asked[-2:] == compared and [(s, *r) for s, _, *r in rows] == [
+        (1, 3e-3, loss), (2, 3e-3, loss)
+    ]
+    own = (7, len(validation.x_train), validation.y_test.tolist())
+    assert {(rate, loss) for rate, loss, *_ in asked[:-2]} == {
+        (rate, loss) for rate in sequences.GRID for loss in sequences.LOSSES[chosen.data]
+    }
+    assert all(tuple(rest) == own for _, _, *rest in asked[:-2])
 
 
 def test_the_error_of_a_text_is_the_share_of_wrong_symbols(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Time series and texts as stimuli, concepts and forecasts."""
 
+import dataclasses
 import lzma
 from contextlib import nullcontext
 
@@ -89,6 +90,40 @@ def test_the_reference_is_the_best_on_the_validation_part(daily):
     }
     chosen = load_series(path, horizon=12).reference
     assert squares[chosen] == min(squares.values()) and chosen == "seasonal"
+
+
+def test_the_reference_is_chosen_by_the_mean_that_is_known_before_the_validation_part(tmp_path):
+    values = np.random.default_rng(0).normal(size=2000)
+    values[1200:] += 1.2  # so that the last value errs by 2, the mean before it by 2.4, a later
+    pd.DataFrame({"v": values}).to_csv(tmp_path / "step.csv", index=False)  # one by 1.9
+    for part in ("validation", "test"):
+        assert load_series(tmp_path / "step.csv", evaluate=part).reference == "persistence"
+
+
+def test_equal_data_have_equal_digests_and_no_others():
+    series, text = load_series(), load_text(train=500)
+    assert series.digest == load_series().digest and text.digest == load_text(train=500).digest
+    far = series.targets.copy()
+    far.loc[len(far) - 1, "actual"] += 1
+    x, other = series.x_test, series.x_test.copy()
+    other[-1, 0, -1] += 0.5
+    changed = [
+        series,
+        load_series(evaluate="validation"),
+        load_series(horizon=2),
+        dataclasses.replace(series, x_train=series.x_train[::-1]),
+        dataclasses.replace(series, y_train=series.y_train[::-1]),
+        dataclasses.replace(series, x_test=other),
+        dataclasses.replace(series, x_test=x.reshape(len(x), 2, -1)),
+        dataclasses.replace(series, y_test=series.y_test[::-1]),
+        dataclasses.replace(series, values=series.values + 1e-9),
+        dataclasses.replace(series, targets=far),
+        text,
+        load_text(train=501),
+        dataclasses.replace(text, symbols=text.symbols[::-1]),
+    ]
+    digests = [data.digest for data in changed]
+    assert len(set(digests)) == len(digests)
 
 
 def test_the_calendar_is_coded_if_there_are_dates(daily):

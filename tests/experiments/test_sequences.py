@@ -74,8 +74,11 @@ def test_a_folder_is_not_taken_for_a_run_on_other_data(text_run):
     run_experiment(chosen, folder, seed=0, resume=True)
     older = {k: v for k, v in config.items() if k != "data_digest"}
     (folder / "config.yaml").write_text(yaml.safe_dump(older))
-    try:
-        open_run(folder)  # of a version that did not say
+    try:  # of a version that trained on less
+        with pytest.raises(InputError, match="earlier version read them otherwise"):
+            open_run(folder)
+        with pytest.raises(InputError, match="a version that read them otherwise"):
+            run_experiment(chosen, folder, seed=0, resume=True)
     finally:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
