@@ -34,7 +34,7 @@ def measure_sequence(
     Network, encoding, segments and epochs are those of the experiment for both. The gradient of
     backpropagation stops at the present presentation, as learning does in the streaming rule; its
     learning rate and loss are those of `GRID` and `LOSSES` that are best on the validation part
-    after the last epoch, with the first seed.
+    after the last epoch, trained on what lies before it, with the first seed.
 
     Parameters
     ----------
