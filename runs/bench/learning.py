@@ -95,9 +95,12 @@ def finished_rows(path, settings):
     known = path.with_name("settings.json")
     if not path.exists():
         return None
-    if not known.exists() or json.loads(known.read_text()) != settings:
+    before = json.loads(known.read_text()) if known.exists() else {}
+    other = [key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
+    if other:
         raise InputError(
-            f"{path.parent} holds another comparison: choose a new folder with --out."
+            f"{path.parent} holds another comparison, with other {', '.join(other)}: choose a new "
+            "folder with --out."
         )
     return pd.read_csv(path)
 

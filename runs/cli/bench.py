@@ -432,8 +432,9 @@ def sequence(
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
     if "evaluate" in chosen.options:
         raise InputError(
-            "data.evaluate: on the validation part backpropagation chooses, the test part is "
-            "compared: leave it out."
+            "data.evaluate: backpropagation chooses on the validation part by itself, the test "
+            f"part is compared: leave it out; to choose your own settings use `bsd run {name} "
+            "--set data.evaluate=validation`."
         )
     out = out or Path("results") / f"bench-sequence-{name}"
     frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv", grid=GRID)

@@ -183,7 +183,7 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         )
     if not spread > 0:
         raise InputError(
-            f"{path}: column {column!r} is constant in the training part: "
+            f"{path}: column {column!r} is constant in its first {learned} elements: "
             "choose another data.column."
         )
     z = (values - values[:learned].mean()) / spread

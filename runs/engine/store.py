@@ -145,8 +145,11 @@ class ResultsFolder:
                 )
         if data[0] != data[1]:
             raise InputError(
-                f"{self.path} was started with other data, or by a version that read them "
-                "otherwise: put the earlier file back, or start anew without --resume."
+                f"{self.path} was started by an earlier version, which trained on less of the "
+                "data: start anew without --resume."
+                if data[0] is None
+                else f"{self.path} was started with other data: put the earlier file back, or "
+                "start anew without --resume."
             )
 
     @property

@@ -133,8 +133,10 @@ def _open(folder, replica):
     if config["data"] in SEQUENCES and config.get("data_digest") != dataset.digest:
         raise InputError(
             f"{folder}: the data ({dataset.source}) are not those that the network was trained "
-            "with, or an earlier version read them otherwise: put the earlier file back, use the "
-            "versions that its provenance.json names, or run it again."
+            "with: put the earlier file back, or run it again."
+            if "data_digest" in config
+            else f"{folder} was made by an earlier version, which trained on less of the data: "
+            "check out the version that its provenance.json names, or run it again."
         )
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(

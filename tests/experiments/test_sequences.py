@@ -75,9 +75,9 @@ def test_a_folder_is_not_taken_for_a_run_on_other_data(text_run):
     older = {k: v for k, v in config.items() if k != "data_digest"}
     (folder / "config.yaml").write_text(yaml.safe_dump(older))
     try:  # of a version that trained on less
-        with pytest.raises(InputError, match="earlier version read them otherwise"):
+        with pytest.raises(InputError, match="earlier version, which trained on less"):
             open_run(folder)
-        with pytest.raises(InputError, match="a version that read them otherwise"):
+        with pytest.raises(InputError, match="earlier version, which trained on less"):
             run_experiment(chosen, folder, seed=0, resume=True)
     finally:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
