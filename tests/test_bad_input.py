@@ -287,8 +287,9 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
     folder.mkdir()
     chosen = experiment("demo").changed(hidden=(6,), epochs=1)
-    network = build_network(chosen, load("digits"))
-    config = configuration(chosen, load("digits"), network, [0], 0, "runtime")
+    digits = load("digits")
+    network = build_network(chosen, digits)
+    config = configuration(chosen, digits, network, [0], 0, "runtime")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "metrics.json").write_text(json.dumps({"name": "demo", "accuracy": 0.5}))
     shapes = {p.name: p.shape for p in network.layout.projections}

@@ -60,8 +60,8 @@ def measure_sequence(
     measure = "share of wrong symbols" if experiment.data == "text" else "mean squared error"
     dataset = load_data(experiment, 0)
     network = build_network(experiment, dataset)
-    constants = network_constants(network) if torch_python else None
-    if torch_python:  # what cannot be chosen on is refused before anything runs
+    if torch_python:  # what cannot be compared or chosen on is refused before anything runs
+        constants = network_constants(network)
         before = experiment.options | {"evaluate": "validation"}
         validation = load_data(replace(experiment, options=before), 0)
     simple = _simple_errors(experiment, dataset)

@@ -234,16 +234,21 @@ Set = Annotated[
 ]
 
 
-def _on_images(data, layers, epochs, train, set_):
+def _changed(name, layers, epochs, set_):
     """The experiment with the options' changes."""
     from bsd.runs.experiments import experiment
     from bsd.runs.literals import parse_assignment
 
-    chosen = experiment(data).changed(
+    return experiment(name).changed(
         hidden=None if layers is None else options.whole_numbers("--layers", layers),
         epochs=epochs,
         assignments=dict(parse_assignment(text) for text in set_ or []),
     )
+
+
+def _on_images(data, layers, epochs, train, set_):
+    """The same, refused if it is a sequence or has what the baselines lack."""
+    chosen = _changed(data, layers, epochs, set_)
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
     for name, value in (("cutoff", 0), ("context", 0), ("concept_code", "blocks")):
@@ -420,14 +425,8 @@ def sequence(
     from bsd.analysis.figures import plot_errors
     from bsd.analysis.style import FittedFigure
     from bsd.runs.bench.sequences import GRID, measure_sequence, summarise_sequence
-    from bsd.runs.experiments import experiment
-    from bsd.runs.literals import parse_assignment
 
-    chosen = experiment(name).changed(
-        hidden=None if layers is None else options.whole_numbers("--layers", layers),
-        epochs=epochs,
-        assignments=dict(parse_assignment(text) for text in set_ or []),
-    )
+    chosen = _changed(name, layers, epochs, set_)
     if not chosen.is_sequence:
         raise InputError(f"{name} is no sequence: use `bsd bench learning --data {name}`.")
     if "evaluate" in chosen.options:

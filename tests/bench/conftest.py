@@ -68,6 +68,29 @@ def torch_python():
 
 
 @pytest.fixture
+def answers_as_torch(monkeypatch):
+    """Function that puts ``answer(request)`` in the place of the process with PyTorch."""
+
+    def replace(module, answer):
+        class Torch:
+            def __init__(self, python):
+                pass
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                pass
+
+            def ask(self, request, count):
+                return answer(request)
+
+        monkeypatch.setattr(module, "TorchProcess", Torch)
+
+    return replace
+
+
+@pytest.fixture
 def command_without_torch(monkeypatch, bsd, tmp_path):
     """Function that gives what `bsd bench NAME` says of a frame that it does not measure itself.
 

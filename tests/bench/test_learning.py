@@ -166,26 +166,16 @@ def test_a_baseline_asked_for_needs_torch(bsd, tmp_path, monkeypatch, with_own):
     assert not (tmp_path / "out" / "learning.csv").exists()
 
 
-def test_a_baseline_keeps_its_learning_rate(monkeypatch, tmp_path):
+def test_a_baseline_keeps_its_learning_rate(answers_as_torch, monkeypatch, tmp_path):
     asked = []
 
-    class Torch:
-        def __init__(self, python):
-            pass
+    def answer(request):
+        asked.append((request["method"], request["task"], request.get("seed")))
+        assert request["task"] == "search" or request["learning_rate"] == 0.003
+        names = ("test_accuracy", "test_accuracy_drive", "train_accuracy")
+        return {"learning_rate": 0.003, **dict.fromkeys(names, [0.5])}
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def ask(self, request, count):
-            asked.append((request["method"], request["task"], request.get("seed")))
-            assert request["task"] == "search" or request["learning_rate"] == 0.003
-            names = ("test_accuracy", "test_accuracy_drive", "train_accuracy")
-            return {"learning_rate": 0.003, **dict.fromkeys(names, [0.5])}
-
-    monkeypatch.setattr(learning, "TorchProcess", Torch)
+    answers_as_torch(learning, answer)
     monkeypatch.setattr(learning, "Simulation", lambda *a, **k: None)
     accuracy = pd.Series([0.5], index=[1])
     monkeypatch.setattr(learning, "_train_streaming", lambda *a: (None, decided(accuracy)))

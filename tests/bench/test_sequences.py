@@ -189,26 +189,16 @@ def test_results_of_other_data_are_not_gone_on_with(measured, monkeypatch, bsd, 
 
 
 @pytest.mark.parametrize("name", ["text", "forecast"])
-def test_backpropagation_chooses_on_the_validation_part(monkeypatch, tmp_path, name):
+def test_backpropagation_chooses_on_the_validation_part(answers_as_torch, tmp_path, name):
     asked = []
 
-    class Torch:
-        def __init__(self, python):
-            pass
+    def answer(request):
+        with np.load(request["data"]) as arrays:
+            asked.append((request["learning_rate"], request["loss"], request["seed"],
+                          len(arrays["which_train"]), arrays["y_test"].tolist()))
+        return {"error": [abs(request["learning_rate"] - 3e-3) + (request["loss"] == "code")]}
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def ask(self, request, progress):
-            with np.load(request["data"]) as arrays:
-                asked.append((request["learning_rate"], request["loss"], request["seed"],
-                              len(arrays["which_train"]), arrays["y_test"].tolist()))
-            return {"error": [abs(request["learning_rate"] - 3e-3) + (request["loss"] == "code")]}
-
-    monkeypatch.setattr(sequences, "TorchProcess", Torch)
+    answers_as_torch(sequences, answer)
     chosen = experiment(name).changed(hidden=(4,), epochs=2)
     test = load_data(chosen, 0)
     options = chosen.options | {"evaluate": "validation"}
