@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,6 +19,7 @@ from bsd.runs.bench.torch_process import (
     write_data,
 )
 from bsd.runs.engine import Simulation
+from bsd.runs.engine.standalone import cores
 from bsd.runs.experiments.run import build_network, load_data
 from bsd.runs.literals import format_value
 from bsd.runs.trials import AUTOENCODER, join_tables, test_trials, training_trials
@@ -274,7 +274,7 @@ def collect(methods, jobs, *, finished=None, save=None, progress=None):
             if progress:
                 progress(*event)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         running = [pool.submit(job) for job in list(jobs(done, keep, report))]
         try:
             for job in as_completed(running):

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import platform
 import signal
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,15 +16,18 @@ import numpy as np
 import pandas as pd
 from brian2 import ms
 
-from bsd.equations import DISCRETE, InputError
+from bsd.equations import DISCRETE, InputError, digest, equation_set
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.bench.events import MeteredSimulator
 from bsd.runs.bench.limit import measure_limit
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.data import DataSet, load
 from bsd.runs.engine import Simulation
+from bsd.runs.engine.cuda import gpu
 from bsd.runs.engine.devices import simulator
+from bsd.runs.engine.standalone import cores
 from bsd.runs.experiments.run import MAX_STIMULI
+from bsd.runs.literals import format_value
 
 __all__ = [
     "LAYERS",
@@ -32,12 +37,15 @@ __all__ = [
     "measure_cohorts",
     "measure_speed",
     "parse_layers",
+    "settings",
     "summary",
 ]
 
 #: The network of the headline numbers.
 LAYERS = (784, 512, 512, 10)
 PARAMETERS = DISCRETE.updated({"timing.duration": 8 * ms})
+#: Columns that tell networks apart.
+KEY = ("network", "sweep", "projection", "device", "replicas")
 SEED = 0
 #: Trials that are replayed for the limit.
 N_REPLAYED = 20
@@ -71,6 +79,11 @@ class Case:
         if len(hidden) > 3 and len(set(hidden)) == 1:
             return f"{self.layers[0]}-{hidden[0]}x{len(hidden)}-{self.layers[-1]}"
         return "-".join(map(str, self.layers))
+
+    @property
+    def key(self):
+        """Values of the columns `KEY`."""
+        return (self.name, self.sweep, self.projection, self.device, self.replicas)
 
 
 def complete_cases():
@@ -152,12 +165,12 @@ def _one_core():
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, allowed)
 
 
 def _network(case, capacity):
@@ -175,7 +188,7 @@ def _compile(job):
 
 def _compile_all(cases, capacities, progress):
     """Compile networks, as many at a time as there are cores; returns the seconds of each."""
-    n = min(len(cases), len(os.sched_getaffinity(0)))
+    n = min(len(cases), cores())
     seconds = {}
     with get_context("spawn").Pool(n, _until_terminated) as pool:
         jobs = enumerate(zip(cases, capacities, strict=True))
@@ -262,6 +275,43 @@ class _Bench:
         return float(np.median([chunk[what] for chunk in self.chunks[phase]]))
 
 
+def settings(cases, torch_python=None, *, device="cpp"):
+    """What makes the rows of two calls comparable: the code, the machine, and PyTorch.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    torch_python : str, optional
+        See `measure_speed`.
+    device : {'cpp', 'cuda'}
+
+    Returns
+    -------
+    dict
+        Plain values. With ``device='cuda'`` the GPU's compute capability, without PyTorch.
+    """
+    return {
+        "networks": sorted({case.name for case in cases}),
+        "version": version("bsd-brian2"),
+        "brian2": version("brian2"),
+        "equations": digest(equation_set()),
+        "parameters": {k: format_value(v) for k, v in PARAMETERS.items()},
+        "processor": _processor(),
+        "cores": cores(),
+        **({"gpu": gpu()} if device == "cuda" else {"torch": torch_python is not None}),
+    }
+
+
+def _processor():
+    """The model of the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def _measure(case, n_trials, rounds, progress, torch_python=None):
     """One row of the table."""
     bench = _Bench(case, n_trials, progress)
@@ -286,9 +336,6 @@ def _measure(case, n_trials, rounds, progress, torch_python=None):
     limit = measure_limit(bench.network, recorded)
     create_s = bench.median("train", "create_s")
     return {
-        "network": case.name,
-        "sweep": case.sweep,
-        "projection": case.projection,
         "synapses": synapses,
         "steps": PARAMETERS.timing.steps,
         "compile_s": bench.compile_s,
@@ -334,7 +381,9 @@ def _torch_speed(python, bench, n_trials):
             yield ask
 
 
-def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress=None):
+def measure_speed(
+    cases, torch_python=None, *, n_trials=1000, rounds=5, finished=None, save=None, progress=None
+):
     """Measure networks, each compiled into an empty cache.
 
     Every timed chunk follows warm-up chunks and runs on one core; medians over the rounds.
@@ -348,6 +397,10 @@ def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress
     n_trials : int
         Trials of a chunk at most; slow networks take fewer, about a second's.
     rounds : int
+    finished : DataFrame, optional
+        What `save` got before, of the same `settings`; these cases are not measured again.
+    save : callable, optional
+        ``save(rows)`` with all rows so far, each time a network has been measured.
     progress : callable, optional
         ``progress(run, stage, done, total, text)``, as `bsd.runs.experiments.run_many`.
 
@@ -360,27 +413,48 @@ def measure_speed(cases, torch_python=None, *, n_trials=1000, rounds=5, progress
         stimuli, reading weights and records. ``ns_per_event`` divides the time of the training
         trials, all of it, by their events, see `bsd.runs.bench.events.count_events`.
         ``limit_ns_per_event`` is that of `bsd.runs.bench.limit.measure_limit`. ``peak_mb`` is the
-        memory of the simulation; ``bytes_per_synapse`` what it takes more than that of the
-        smallest network, for each synapse more, in chunks of 20 trials.
+        memory of the simulation, ``small_mb`` in chunks of 20 trials; ``bytes_per_synapse`` what
+        these take more than those of the smallest network, for each synapse more.
     """
     progress = progress or (lambda *_: None)
-    rows = []
-    with _empty_cache():
-        for number, case in enumerate(cases):
+
+    def rows(missing):
+        for case in missing:
             label = case.name if case.projection == "dense" else f"{case.name} {case.projection}"
-            rows.append(
-                _measure(
-                    case, n_trials, rounds,
-                    lambda *event, label=label: progress(label, *event, ""),
-                    torch_python if number == 0 else None,
-                )
+            yield _measure(
+                case, n_trials, rounds,
+                lambda *event, label=label: progress(label, *event, ""),
+                torch_python if case == cases[0] else None,
             )
-    frame = pd.DataFrame(rows)
+
+    frame = _collected(rows, cases, finished, save)
     smallest = frame.loc[frame["synapses"].idxmin()]
     more = (frame["synapses"] - smallest["synapses"]).where(lambda n: n > 0)
     frame["bytes_per_synapse"] = 2**20 * (frame["small_mb"] - smallest["small_mb"]) / more
     frame["of_limit"] = frame["ns_per_event"] / frame["limit_ns_per_event"]
-    return frame.drop(columns="small_mb")
+    return frame
+
+
+def _collected(measure, cases, finished, save):
+    """Rows of the cases in their order, those that are finished and those of ``measure(missing)``.
+
+    Each is kept as it comes: large networks take minutes, and a machine with a GPU may be lent
+    for a short time.
+    """
+    rows = {}
+    for row in [] if finished is None else finished.to_dict("records"):
+        rows[tuple(row[name] for name in KEY)] = row
+    missing = [case for case in cases if case.key not in rows]
+
+    def frame():
+        return pd.DataFrame([rows[case.key] for case in cases if case.key in rows])
+
+    with _empty_cache():
+        for case, row in zip(missing, measure(missing), strict=True):
+            rows[case.key] = dict(zip(KEY, case.key, strict=True)) | row
+            if save:
+                save(frame())
+    return frame()
 
 
 def cohort_cases():
@@ -395,7 +469,9 @@ def cohort_cases():
     return list(cases)
 
 
-def measure_cohorts(cases, *, n_trials=1000, rounds=2, progress=None):
+def measure_cohorts(
+    cases, *, n_trials=1000, rounds=2, finished=None, save=None, progress=None
+):
     """Measure cohorts on a GPU, beside one network of the same width on one core.
 
     Parameters
@@ -406,12 +482,12 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=2, progress=None):
         Trials of a chunk at most; slow networks take fewer, about a second's, and so do large
         cohorts, as their stimuli need memory.
     rounds : int
-    progress : callable, optional
+    finished, save, progress
         See `measure_speed`.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    DataFrame
         One row per case. ``ms_per_training_trial`` and ``ms_per_test_trial`` are of all replicas
         together, ``trials_per_s`` counts the training trials of each; ``compile_s`` was taken
         while as many networks compiled as there are cores;
@@ -420,52 +496,55 @@ def measure_cohorts(cases, *, n_trials=1000, rounds=2, progress=None):
         second over those of the first case of the width.
     """
     progress = progress or (lambda *_: None)
-    chunks = [
-        int(np.clip(MAX_STIMULI // (case.replicas * case.layers[0]), 20, n_trials))
-        for case in cases
-    ]
-    reference = {}
-    with _empty_cache():
+
+    def rows(missing):
+        chunks = [
+            int(np.clip(MAX_STIMULI // (case.replicas * case.layers[0]), 20, n_trials))
+            for case in missing
+        ]
         compile_s = _compile_all(
-            cases, chunks, lambda *event: progress(f"{len(cases)} networks", *event, "")
+            missing, chunks, lambda *event: progress(f"{len(missing)} networks", *event, "")
         )
-        for case, chunk, build_s in zip(cases, chunks, compile_s, strict=True):
+        for case, chunk, build_s in zip(missing, chunks, compile_s, strict=True):
             label = f"{case.name} x {case.replicas} {case.device}"
 
             def report(*event, label=label):
                 progress(label, *event, "")
 
-            bench = _Bench(case, chunk, report)
-            n = bench.run(min(N_REPLAYED, chunk), "train").in_a_second(chunk)
-            for done in range(rounds):
-                bench.time(n, "train")
-                bench.time(n, "test")
-                report("run", 2 * n * (done + 1), 2 * n * rounds)
-            ms = bench.median("train", "ms")
-            per_s = 1e3 * case.replicas / ms
-            reference.setdefault(case.layers, per_s)
-            device = bench.meter.simulator
-            launches = getattr(device, "manifest", {}).get("launches", {})
-            yield {
-                "network": case.name,
-                "width": case.layers[1],
-                "device": case.device,
-                "replicas": case.replicas,
-                "synapses": bench.network.n_synapses,
-                "steps": PARAMETERS.timing.steps,
-                "compile_s": build_s,
-                "create_s": bench.median("train", "create_s"),
-                "chunk_trials": n,
-                "chunk_rest_s": bench.median("train", "rest_s"),
-                "ms_per_training_trial": ms,
-                "ms_per_test_trial": bench.median("test", "ms"),
-                "trials_per_s": per_s,
-                "speedup": per_s / reference[case.layers],
-                "peak_mb": bench.peak_mb,
-                "device_mb": getattr(device, "device_mb", None),
-                "kernels_per_step": launches.get("kernels_per_step"),
-                "copies_per_step": launches.get("copies_per_step"),
-            }
+            yield {**_measure_cohort(case, chunk, rounds, report), "compile_s": build_s}
+
+    frame = _collected(rows, cases, finished, save)
+    reference = frame.groupby("network")["trials_per_s"].transform("first")
+    frame["speedup"] = frame["trials_per_s"] / reference
+    return frame
+
+
+def _measure_cohort(case, chunk, rounds, report):
+    """One row of the table, but for the time to compile."""
+    bench = _Bench(case, chunk, report)
+    n = bench.run(min(N_REPLAYED, chunk), "train").in_a_second(chunk)
+    for done in range(rounds):
+        bench.time(n, "train")
+        bench.time(n, "test")
+        report("run", 2 * n * (done + 1), 2 * n * rounds)
+    ms = bench.median("train", "ms")
+    device = bench.meter.simulator
+    launches = getattr(device, "manifest", {}).get("launches", {})
+    return {
+        "width": case.layers[1],
+        "synapses": bench.network.n_synapses,
+        "steps": PARAMETERS.timing.steps,
+        "create_s": bench.median("train", "create_s"),
+        "chunk_trials": n,
+        "chunk_rest_s": bench.median("train", "rest_s"),
+        "ms_per_training_trial": ms,
+        "ms_per_test_trial": bench.median("test", "ms"),
+        "trials_per_s": 1e3 * case.replicas / ms,
+        "peak_mb": bench.peak_mb,
+        "device_mb": getattr(device, "device_mb", None),
+        "kernels_per_step": launches.get("kernels_per_step"),
+        "copies_per_step": launches.get("copies_per_step"),
+    }
 
 
 def summary(frame):

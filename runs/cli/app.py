@@ -75,10 +75,11 @@ def main():
     except (InputError, typer.BadParameter) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        hint = {
-            "run": ": go on with the same command and --resume",
-            "sweep": ": go on with the same command",
-        }.get("".join(sys.argv[1:2]), "")
+        called = sys.argv[1:3]
+        hint = ""
+        if called[:1] in (["run"], ["sweep"], ["bench"]):
+            more = called[:1] == ["run"] or called == ["bench", "speed"]
+            hint = ": go on with the same command" + " and --resume" * more
         console.print(f"[yellow]interrupted[/]{hint}")
         sys.exit(130)
     except OSError as error:

@@ -44,19 +44,21 @@ def speed(
         typer.Option(help="This network only: hidden widths 512,512, or whole 784-512-512-10."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpp, or cuda: cohorts on a GPU")] = "cpp",
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the networks that a stopped call has not measured.")
+    ] = False,
     out: Out = None,
     as_json: Json = False,
 ):
     """Time and memory of building and simulating, beside PyTorch and the machine's limit."""
     from bsd.runs.bench.speed import Case, complete_cases, measure_speed, parse_layers, summary
-    from bsd.runs.cli.progress import RunProgress
 
     if device not in ("cpp", "cuda"):
         raise InputError(f"--device {device}: use --device cpp or cuda.")
     if device == "cuda":
         if layers is not None:
             raise InputError("--layers: a GPU is measured at fixed widths, leave it out.")
-        _cohorts(out or Path("results") / "bench-speed-cuda", as_json)
+        _cohorts(out or Path("results") / "bench-speed-cuda", resume, as_json)
         return
     if layers is None:
         cases = complete_cases()
@@ -64,9 +66,7 @@ def speed(
         chosen = parse_layers(layers)
         cases = [Case(chosen), Case(chosen, projection="synapses")]
     out = out or Path("results") / "bench-speed"
-    python = _torch_python()
-    with RunProgress(console) as progress:
-        frame = measure_speed(cases, python, progress=progress.update)
+    frame = _timed(measure_speed, cases, out / "speed.csv", resume, _torch_python())
     numbers = summary(frame)
     _save_speed(frame, numbers, out)
     _print_table(speed_table(frame))
@@ -76,32 +76,48 @@ def speed(
         print(json.dumps(numbers))
 
 
-def _cohorts(out, as_json):
-    """Every row is kept as it comes: a machine with a GPU may be lent for a short time."""
-    import pandas as pd
-
+def _cohorts(out, resume, as_json):
     from bsd.analysis.figures import plot_cohorts
     from bsd.analysis.style import FittedFigure
     from bsd.runs.bench.speed import cohort_cases, measure_cohorts
-    from bsd.runs.cli.progress import RunProgress
     from bsd.runs.engine.cuda import check_machine
 
     check_machine()
-    out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with RunProgress(console) as progress:
-        for row in measure_cohorts(cohort_cases(), progress=progress.update):
-            rows.append(row)
-            frame = pd.DataFrame(rows)
-            frame.to_csv(out / "cohorts.csv", index=False)
-            plot_cohorts(frame, FittedFigure().subplots()).figure.savefig(
-                out / "cohorts.png", dpi=150
-            )
+    path = out / "cohorts.csv"
+    frame = _timed(measure_cohorts, cohort_cases(), path, resume, device="cuda")
+    frame.to_csv(path, index=False)
+    plot_cohorts(frame, FittedFigure().subplots()).figure.savefig(out / "cohorts.png", dpi=150)
     _print_table(cohort_table(frame))
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:
         known = frame.astype(object).where(frame.notna(), None)
         print(json.dumps({"rows": known.to_dict("records")}))
+
+
+def _timed(measure, cases, path, resume, *torch_python, device="cpp"):
+    """Rows of a measurement of speed, which are kept at `path` as they come."""
+    from bsd.runs.bench.learning import finished_rows
+    from bsd.runs.bench.speed import settings
+    from bsd.runs.cli.progress import RunProgress
+    from bsd.runs.engine.store import write_json
+
+    known = settings(cases, *torch_python, device=device)
+    finished = finished_rows(path, known) if resume else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if finished is None:
+        path.unlink(missing_ok=True)
+    write_json(path.with_name("settings.json"), known)
+    with RunProgress(console) as progress:
+        return measure(
+            cases, *torch_python, finished=finished, save=_keeper(path), progress=progress.update
+        )
+
+
+def _keeper(path):
+    """Function that keeps rows at `path`."""
+    from bsd.runs.engine.store import write_atomically
+
+    return lambda rows: write_atomically(path, lambda file: rows.to_csv(file, index=False))
 
 
 def cohort_table(frame):
@@ -278,7 +294,7 @@ def _measured(measure, chosen, seeds, path, n_train=None, methods=None, **grid):
     from bsd.analysis.sequences import SIMPLE
     from bsd.runs.bench.learning import comparison, finished_rows
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.engine.store import write_atomically, write_json
+    from bsd.runs.engine.store import write_json
 
     numbers = options.seeds("--seeds", seeds)
     settings = comparison(chosen, n_train, **grid)
@@ -286,16 +302,12 @@ def _measured(measure, chosen, seeds, path, n_train=None, methods=None, **grid):
     python = _torch_python()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path.with_name("settings.json"), settings)
-
-    def save(rows):
-        write_atomically(path, lambda file: rows.to_csv(file, index=False))
-
     more = {"n_train": n_train, "methods": methods}
     more = {name: value for name, value in more.items() if value is not None}
     with RunProgress(console) as progress:
         rows = measure(
-            chosen, numbers, torch_python=python, finished=finished, save=save,
-            progress=progress.update, **more,
+            chosen, numbers, torch_python=python, finished=finished,
+            save=_keeper(path), progress=progress.update, **more,
         )
     # what has no seed stands at the first one
     without_seed = rows["method"].isin(["training images", "trigram", *SIMPLE])

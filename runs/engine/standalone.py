@@ -27,6 +27,7 @@ from bsd.runs.engine.variables import check_inputs, input_specs, output_columns,
 __all__ = [
     "StandaloneSimulator",
     "cache_directory",
+    "cores",
     "hashed",
     "preferences",
     "read_output",
@@ -326,6 +327,13 @@ def read_output(results, spec):
     return array.reshape(-1, spec["columns"]) if spec["columns"] else array
 
 
+def cores():
+    """Number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()  # macOS
+
+
 def run_make(folder, arguments, total, progress):
     """Compile a project, as many files at a time as there are cores.
 
@@ -346,7 +354,7 @@ def run_make(folder, arguments, total, progress):
     """
     log, done = [], 0
     process = subprocess.Popen(
-        ["make", f"-j{len(os.sched_getaffinity(0))}", *arguments],
+        ["make", f"-j{cores()}", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

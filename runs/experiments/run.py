@@ -29,6 +29,7 @@ from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
+from bsd.runs.engine.standalone import cores
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
 from bsd.runs.experiments.presets import data_set
 from bsd.runs.experiments.text import generate, recalled_context
@@ -739,7 +740,7 @@ def _in_processes(experiment, out, runs, options, progress):
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     waiting, alive = list(runs.items()), {}
-    most = 1 if options["device"] == "cuda" else len(os.sched_getaffinity(0))
+    most = 1 if options["device"] == "cuda" else cores()
     try:
         while waiting or alive:
             while waiting and len(alive) < most:

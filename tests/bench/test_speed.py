@@ -1,5 +1,6 @@
 """`bsd bench speed`: keys, table, figure, and what it says without PyTorch."""
 
+import contextlib
 import json
 
 import pandas as pd
@@ -53,8 +54,9 @@ def measured(monkeypatch, speed_frame):
     """The command measures nothing and finds no PyTorch."""
     asked = []
 
-    def measure(cases, python, progress):
-        asked.append((cases, python))
+    def measure(cases, python, finished, save, progress):
+        asked.append((cases, python, finished))
+        save(speed_frame)
         return speed_frame
 
     monkeypatch.setattr(speed, "measure_speed", measure)
@@ -68,9 +70,11 @@ def test_command(measured, bsd, tmp_path):
     assert KEYS <= json.loads(out.splitlines()[-1]).keys()
     assert "9-8-8-3" in out and "event" in out
     assert "make torch" in err and len(err.strip().splitlines()) == 1
-    assert {f.name for f in tmp_path.iterdir()} == {"speed.csv", "speed.json", "speed.png"}
-    ((cases, python),) = measured
-    assert python is None
+    assert {f.name for f in tmp_path.iterdir()} == {
+        "settings.json", "speed.csv", "speed.json", "speed.png"
+    }
+    ((cases, python, finished),) = measured
+    assert python is None and finished is None
     assert [(c.layers, c.projection) for c in cases] == [
         ((9, 8, 8, 3), "dense"), ((9, 8, 8, 3), "synapses"),
     ]
@@ -78,7 +82,7 @@ def test_command(measured, bsd, tmp_path):
 
 def test_without_layers_everything_is_measured(measured, bsd, tmp_path):
     assert bsd("bench", "speed", "--out", tmp_path)[0] == 0
-    ((cases, _),) = measured
+    ((cases, *_),) = measured
     assert cases[0] == speed.Case((784, 512, 512, 10))
     dense = {c.layers for c in cases if c.projection == "dense"}
     widths = {(784, w, w, 10) for w in (128, 256, 512, 1024, 2048, 4096)}
@@ -86,10 +90,64 @@ def test_without_layers_everything_is_measured(measured, bsd, tmp_path):
     assert widths | depths <= dense and len(dense) == len(cases) - 1
 
 
+def test_resume_goes_on_with_what_was_measured(measured, bsd, tmp_path):
+    call = ("bench", "speed", "--layers", "9-8-8-3", "--out", tmp_path)
+    for options in ([], ["--resume"], []):
+        assert bsd(*call, *options)[0] == 0
+    first, second, third = (finished for _, _, finished in measured)
+    assert first is None and third is None
+    assert second["network"].tolist() == ["9-8-8-3"]
+    code, _, err = bsd("bench", "speed", "--layers", "9-8-3", "--out", tmp_path, "--resume")
+    assert code == 2 and "with other networks" in err and "--out" in err
+
+
+def test_rows_of_an_earlier_call_stay(measured, monkeypatch, bsd, tmp_path):
+    """Not those of a call that was stopped before its first row: its settings may be others."""
+    call = ("bench", "speed", "--layers", "9-8-8-3", "--out", tmp_path)
+    assert bsd(*call)[0] == 0
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(speed, "measure_speed", stopped)
+        assert bsd(*call, "--resume")[0] == 130
+        assert (tmp_path / "speed.csv").exists()
+        assert bsd(*call)[0] == 130
+    assert not (tmp_path / "speed.csv").exists()
+    assert bsd(*call, "--resume")[0] == 0
+    assert measured[-1][2] is None
+
+
+def test_finished_networks_are_not_measured_again(monkeypatch, speed_frame):
+    monkeypatch.setattr(speed, "_empty_cache", contextlib.nullcontext)
+    small, large = speed.Case((9, 8, 8, 3)), speed.Case((9, 16, 3))
+    asked, kept = [], []
+
+    def measure(case, n_trials, rounds, progress, torch_python):
+        asked.append((case, torch_python))
+        return {"synapses": 2000, "small_mb": 90.0, "ns_per_event": 3.0, "limit_ns_per_event": 2.0}
+
+    monkeypatch.setattr(speed, "_measure", measure)
+    frame = speed.measure_speed([large, small], "python", finished=speed_frame, save=kept.append)
+    assert asked == [(large, "python")]
+    assert frame["network"].tolist() == ["9-16-3", "9-8-8-3"]
+    assert frame["of_limit"][0] == 1.5
+    more = 2**20 * (90 - speed_frame["small_mb"][0]) / (2000 - speed_frame["synapses"][0])
+    assert frame["bytes_per_synapse"][0] == pytest.approx(more)
+    assert [len(rows) for rows in kept] == [2]
+    again = speed.measure_speed([large, small], "python", finished=kept[0])
+    pd.testing.assert_frame_equal(again, frame)
+    assert len(asked) == 1
+
+
 def test_cohorts_count_the_trials_of_all_replicas(tmp_path):
     layers = (9, 8, 8, 3)
     cases = [speed.Case(layers, device="runtime"), speed.Case(layers, replicas=3, device="runtime")]
-    one, three = speed.measure_cohorts(cases, n_trials=20, rounds=1)
+    kept = []
+    frame = speed.measure_cohorts(cases, n_trials=20, rounds=1, save=kept.append)
+    assert [len(rows) for rows in kept] == [1, 2]
+    one, three = frame.to_dict("records")
     assert three["synapses"] == 3 * one["synapses"]
     for row in (one, three):
         assert row["trials_per_s"] == pytest.approx(
@@ -97,6 +155,9 @@ def test_cohorts_count_the_trials_of_all_replicas(tmp_path):
         )
     assert one["speedup"] == 1
     assert three["speedup"] == pytest.approx(three["trials_per_s"] / one["trials_per_s"])
+    resumed = speed.measure_cohorts(cases, n_trials=20, rounds=1, finished=kept[0])
+    assert resumed["trials_per_s"][0] == one["trials_per_s"] != resumed["trials_per_s"][1]
+    assert resumed["speedup"][1] == resumed["trials_per_s"][1] / one["trials_per_s"]
     frame = pd.DataFrame([one | {"device": "cpp"}, three | {"device": "cuda"}])
     ax = figures.plot_cohorts(frame)
     assert [line.get_ydata()[0] for line in ax.lines] == [
