@@ -67,7 +67,7 @@ $(INSTALLED_CUDA): $(INSTALLED) requirements-cuda.lock
 	@touch $@
 
 demo: $(INSTALLED)
-	@$(BIN)/bsd run demo --out results/demo
+	@$(BIN)/bsd run demo --overwrite --out results/demo
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"

@@ -146,6 +146,7 @@ def run(
     device: Annotated[str, typer.Option(help="cpp, cuda or runtime")] = "cpp",
     out: Annotated[Path | None, typer.Option(help="Results folder.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run that the folder holds.")] = False,
     spikes: Annotated[
         str, typer.Option(help="Keep the spikes of a few trials, or of all: few or all")
     ] = "few",
@@ -157,6 +158,8 @@ def run(
 
     chosen = _changed(name, set_, layers, epochs, vary, spikes)
     seeds = options.seeds("--seed", seed)
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them.")
     if chosen.varied and replicas is None:
         raise InputError("--vary gives each replica of a cohort a value: add --replicas.")
     if replicas is not None:
@@ -171,7 +174,7 @@ def run(
     with RunProgress(console) as progress:
         metrics = run_many(
             chosen, out, seeds=seeds, cohort=replicas is not None, device=device, resume=resume,
-            progress=progress.update, command=command,
+            overwrite=overwrite, progress=progress.update, command=command,
         )
     summary = summarise(metrics, out)
     if metrics["out"].nunique() > 1:

@@ -67,20 +67,24 @@ class ResultsFolder:
     config : dict
         What was asked for; a run resumes only with the config that it was started with.
     resume : bool
-        Go on from the checkpoint in the folder; else an earlier run's files are replaced.
+        Go on from the checkpoint in the folder.
+    overwrite : bool
+        Replace an earlier run's files.
 
     Raises
     ------
     InputError
         On entering the context: if the folder cannot be written, is in use by another process,
-        holds something else than a run, or was started with another config.
+        holds something else than a run, a run that is neither resumed nor to be replaced, or one
+        that was started with another config.
     """
 
-    def __init__(self, path, config, resume=False):
+    def __init__(self, path, config, resume=False, overwrite=False):
         self.path = Path(path)
         self.parts = self.path / "parts"
         self.config = config
         self._resume = resume
+        self._overwrite = overwrite
         self._rows = {}
         self._held = ExitStack()
 
@@ -108,6 +112,16 @@ class ResultsFolder:
                 ) from None
             if self._resume:
                 self._check_same()
+            elif not self._overwrite and self.finished:
+                raise InputError(
+                    f"{self.path} holds a finished run: choose another folder with --out, or "
+                    "replace it with --overwrite."
+                )
+            elif not self._overwrite and self._checkpoints():
+                raise InputError(
+                    f"{self.path} holds an unfinished run: go on with --resume, or start anew "
+                    "with --overwrite."
+                )
             self._held = self._held.pop_all()
         return self
 
@@ -133,7 +147,7 @@ class ResultsFolder:
         try:
             before = dict(yaml.safe_load(file.read_text()))
         except (OSError, ValueError, TypeError, yaml.YAMLError):
-            raise InputError(f"{file} is damaged: start anew without --resume.") from None
+            raise InputError(f"{file} is damaged: start anew with --overwrite.") from None
         now = yaml.safe_load(yaml.safe_dump(self.config))
         before.setdefault("equations", now.get("equations"))  # older versions did not say
         data = [d.pop("data_digest", None) for d in (before, now)]
@@ -141,15 +155,15 @@ class ResultsFolder:
             if before.get(key) != now.get(key):
                 raise InputError(
                     f"{self.path} was started with another {key}: "
-                    "resume with the same options, or start anew without --resume."
+                    "resume with the same options, or start anew with --overwrite."
                 )
         if data[0] != data[1]:
             raise InputError(
                 f"{self.path} was started by an earlier version, which trained on less of the "
-                "data: start anew without --resume."
+                "data: start anew with --overwrite."
                 if data[0] is None
                 else f"{self.path} was started with other data: put the earlier file back, or "
-                "start anew without --resume."
+                "start anew with --overwrite."
             )
 
     @property
@@ -184,7 +198,7 @@ class ResultsFolder:
         try:
             chunks, self._rows, state, times = _read_checkpoint(files[0])
         except _Damaged as error:
-            cure = "start anew without --resume."
+            cure = "start anew with --overwrite."
             for file in files[1:]:
                 try:
                     chunks = _read_checkpoint(file)[0]
@@ -248,14 +262,14 @@ class ResultsFolder:
             if int(number) < chunks:
                 content = file.read_bytes()
                 if _short_digest(content) != digest:
-                    raise InputError(f"{file} is damaged: start anew without --resume.")
+                    raise InputError(f"{file} is damaged: start anew with --overwrite.")
                 table = parquet.read_table(io.BytesIO(content))
                 n_rows += len(table)
                 yield table
         if n_rows != self._rows.get(name, 0):
             raise InputError(
                 f"{self.parts} holds {n_rows} rows of {name}, {self._rows.get(name, 0)} were "
-                "written: files are missing, start anew without --resume."
+                "written: files are missing, start anew with --overwrite."
             )
 
     def stream_frame(self, name, chunks):

@@ -151,7 +151,8 @@ def experiment_table(experiment, dataset, seed):
 
 
 def run_experiment(
-    experiment, out, *, seed=0, fold=0, device="cpp", resume=False, progress=None, command=None
+    experiment, out, *, seed=0, fold=0, device="cpp", resume=False, overwrite=False,
+    progress=None, command=None,
 ):
     """Run one experiment with one seed, or a cohort of several, and write its results folder.
 
@@ -166,6 +167,8 @@ def run_experiment(
     device : {'cpp', 'cuda', 'runtime'}
     resume : bool
         Go on from the checkpoint in `out`.
+    overwrite : bool
+        Replace a run that `out` holds; without either, it is refused.
     progress : callable, optional
         ``progress(stage, done, total, text)``; stages ``generate``, ``compile``, ``run``,
         ``note``, and ``warning`` with a new warning of `divergences`.
@@ -192,7 +195,7 @@ def run_experiment(
         for replica, (own, p) in enumerate(zip(seeds, network.replica_parameters, strict=True))
     ]
     config = configuration(experiment, dataset, network, seeds, fold, device)
-    with ResultsFolder(out, config, resume) as folder:
+    with ResultsFolder(out, config, resume, overwrite) as folder:
         if resume and folder.finished:
             folder.close()  # a run may have been killed as it did that
             metrics = json.loads((folder.path / "metrics.json").read_text())
@@ -668,7 +671,8 @@ def _git_revision():
 
 
 def run_many(
-    experiment, out, *, seeds, cohort=False, device="cpp", resume=False, progress=None, command=None
+    experiment, out, *, seeds, cohort=False, device="cpp", resume=False, overwrite=False,
+    progress=None, command=None,
 ):
     """Run every seed and fold of an experiment, as many at a time as there are cores.
 
@@ -698,7 +702,7 @@ def run_many(
     else:
         runs = {f"seed{seed}-fold{fold}": (seed, fold) for seed in seeds for fold in folds}
     out = Path(out)
-    options = {"device": device, "resume": resume, "command": command}
+    options = {"device": device, "resume": resume, "overwrite": overwrite, "command": command}
     if len(runs) == 1:
         ((name, (seed, fold)),) = runs.items()
         report = functools.partial(progress, name)
@@ -706,7 +710,7 @@ def run_many(
             experiment, out, seed=seed, fold=fold, progress=report, **options
         )
         return pd.DataFrame(_rows(metrics))
-    build_s = _prepare(experiment, out, runs, device, resume, progress)
+    build_s = _prepare(experiment, out, runs, device, resume, overwrite, progress)
     rows = []
     for metrics in _in_processes(experiment, out, runs, options, progress):
         rows += _rows(metrics)
@@ -719,15 +723,19 @@ def _rows(metrics):
     return [metrics | own for own in metrics.pop("replicas", [{}])]
 
 
-def _prepare(experiment, out, runs, device, resume, progress):
+def _prepare(experiment, out, runs, device, resume, overwrite, progress):
     """Check every results folder, then compile once for all; seconds that it took."""
+    if (out / "config.yaml").exists():
+        raise InputError(
+            f"{out} holds a run with one seed and fold: choose another folder with --out."
+        )
     dataset = load_data(experiment, 0)
     each = {name: seed if isinstance(seed, list) else [seed] for name, (seed, _) in runs.items()}
     network = build_network(experiment, dataset, replicas=len(next(iter(each.values()))))
     for name, (_, fold) in runs.items():
         started = (out / name / "config.yaml").exists()
         config = configuration(experiment, dataset, network, each[name], fold, device)
-        with ResultsFolder(out / name, config, resume and started):
+        with ResultsFolder(out / name, config, resume and started, overwrite):
             pass
     simulation = Simulation(
         network, dataset, device, progress=lambda *event: progress("all", *event, "")

@@ -85,7 +85,7 @@ def run_point(topic, name, experiment, folder, *, seed, fold, device, anew):
     with _reporting(topic, name) as report:
         metrics = run_experiment(
             experiment, folder, seed=seed, fold=fold, device=device, progress=report,
-            resume=not anew and (folder / "config.yaml").exists(),
+            resume=not anew and (folder / "config.yaml").exists(), overwrite=anew,
         )
         return measures(folder, metrics)
 

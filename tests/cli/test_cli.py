@@ -338,6 +338,22 @@ def test_resume_refuses_other_options(refused, finished, options, says):
     assert (folder / "metrics.json").exists()
 
 
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ((), "finished run: choose another folder with --out, or replace it with --overwrite"),
+        (("--seed", "0,1"), "holds a run with one seed and fold"),
+        (("--resume", "--overwrite"), "give one of them"),
+    ],
+)
+def test_a_run_is_not_replaced_unasked(refused, finished, options, says):
+    """Not even by the same one, whose folder may hold experiments."""
+    folder, _, _ = finished
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    refused("run", *DEMO, "--out", folder, *options, says=says)
+    assert {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()} == before
+
+
 @pytest.mark.parametrize("existing", ["thesis.tex", "seed0-fold0"])
 def test_every_folder_of_several_runs_is_checked_first(refused, out, existing):
     """Also the last one's; nothing was started then."""

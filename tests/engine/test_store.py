@@ -47,13 +47,16 @@ def test_checkpoint_gives_back_what_it_was_given(tmp_path, state):
 
 def test_nothing_goes_before_the_run_begins(tmp_path, state):
     write(tmp_path, state, chunks=1)
-    with ResultsFolder(tmp_path, CONFIG) as folder:
+    with ResultsFolder(tmp_path, CONFIG, resume=True) as folder:
         folder.write_json("metrics", {"accuracy": 1.0})
         folder.write_json("generated", {"prompt": "a", "written": "b"})
         folder.write_frame("trials", frames(0)["trials"])
         folder.write_frame("forecast", frames(0)["trials"])
     files = sorted(f for f in tmp_path.rglob("*"))
-    with ResultsFolder(tmp_path, CONFIG | {"seed": 1}) as other:
+    other = ResultsFolder(tmp_path, CONFIG | {"seed": 1})
+    with pytest.raises(InputError, match="finished run: .*--out.*--overwrite"), other:
+        pass
+    with ResultsFolder(tmp_path, CONFIG | {"seed": 1}, overwrite=True) as other:
         assert sorted(f for f in tmp_path.rglob("*")) == files
         assert other.finished
         other.begin()
@@ -66,8 +69,19 @@ def test_nothing_goes_before_the_run_begins(tmp_path, state):
 
 def test_without_resume_a_checkpoint_is_not_read(tmp_path, state):
     write(tmp_path, state, chunks=1)
-    with ResultsFolder(tmp_path, CONFIG) as folder:
+    files = sorted(f for f in tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="unfinished run: .*--resume.*--overwrite"):
+        ResultsFolder(tmp_path, CONFIG).__enter__()
+    assert sorted(f for f in tmp_path.rglob("*")) == files
+    with ResultsFolder(tmp_path, CONFIG, overwrite=True) as folder:
         assert folder.load_checkpoint() == (0, None, {})
+
+
+def test_a_run_without_a_checkpoint_is_begun_anew(tmp_path):
+    with ResultsFolder(tmp_path, CONFIG) as folder:
+        folder.begin()
+    with ResultsFolder(tmp_path, CONFIG | {"seed": 1}) as folder:
+        folder.begin()
 
 
 def write(path, state, chunks=3):
@@ -142,7 +156,7 @@ def test_damaged_checkpoint_is_refused_and_the_last_good_one_named(tmp_path, sta
         assert folder.load_checkpoint()[0] == 2
         assert folder.frame("trials", 2)["trial"].tolist() == [0, 1, 2, 3]
     damage(before)
-    with pytest.raises(InputError, match="start anew without --resume"), resumed(tmp_path) as it:
+    with pytest.raises(InputError, match="start anew with --overwrite"), resumed(tmp_path) as it:
         it.load_checkpoint()
 
 

@@ -159,9 +159,9 @@ def test_earlier_results_stay_until_the_new_run_can_start(small, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "Simulation", fail)
         with pytest.raises(InputError, match="no compiler"):
-            _run(small.changed(epochs=1), tmp_path)
+            _run(small.changed(epochs=1), tmp_path, overwrite=True)
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
-    metrics = _run(small.changed(epochs=1), tmp_path)
+    metrics = _run(small.changed(epochs=1), tmp_path, overwrite=True)
     assert metrics["epochs"] == 1 and metrics["trials"] < 100 + 24 + 24
     assert len(pd.read_parquet(tmp_path / "trials.parquet")) == metrics["trials"]
 

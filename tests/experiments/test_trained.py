@@ -142,7 +142,7 @@ def test_other_folders_are_refused(small, tmp_path):
 def test_a_new_run_leaves_nothing_of_the_earlier_network(small, tmp_path):
     run_experiment(small, tmp_path, device="runtime", seed=[1, 2])
     (tmp_path / "experiments" / "recall").mkdir(parents=True)
-    run_experiment(small, tmp_path, device="runtime")
+    run_experiment(small, tmp_path, device="runtime", overwrite=True)
     assert not (tmp_path / "experiments").exists()
     assert [file.name for file in tmp_path.glob("weights*.npz")] == ["weights.npz"]
 
