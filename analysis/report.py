@@ -313,6 +313,11 @@ def _lead(results):
             f"Test stimuli come back from the code with a mean squared error of "
             f"{metrics['reconstruction_mse']:.4f} (SSIM {metrics['reconstruction_ssim']:.2f})."
         )
+    changed = results.config.get("changed_equations")
+    if changed:
+        sentences.append(
+            f"Equations were changed: {', '.join(changed)} (their text is in provenance.json)."
+        )
     return " ".join(sentences)
 
 

@@ -101,6 +101,21 @@ class BrianObjects:
         return network
 
 
+class _Strings(dict):
+    """Equation strings by name; `read` are the names that were looked up."""
+
+    def __init__(self, strings):
+        super().__init__(strings)
+        self.read = set()
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default
+
+
 class BidirectionalNetwork:
     """A forward and a backward spiking network that teach each other.
 
@@ -211,7 +226,7 @@ class BidirectionalNetwork:
         self.capacity = int(capacity)
         self.precision = precision
         self.changed_equations = dict(equations or {})
-        self.equations = equation_set(equations)
+        self.equations = _Strings(equation_set(equations))
         self.extra_values = dict(values or {})
         if isinstance(probe_variables, str):
             raise InputError(f"probe_variables = {probe_variables!r}: give a list of names.")
@@ -391,6 +406,7 @@ class BidirectionalNetwork:
         for known in ("no_refractory", "synapses_dt_mismatch", "unused_brian_object"):
             BrianLogger.suppress_name(known)
         objects = BrianObjects()
+        self.equations.read.clear()
         self._create_afferents(objects)
         self._create_interneurons(objects)
         self._create_cells(objects)
@@ -398,8 +414,22 @@ class BidirectionalNetwork:
         self._create_apical(objects)
         self._create_learning(objects)
         self._create_monitors(objects)
+        self._check_in_use()
         self._check_additions(objects)
         return objects
+
+    def _check_in_use(self):
+        """Refuse a changed equation string that this network does without."""
+        own = equation_set()
+        for name, text in self.changed_equations.items():
+            if name in self.equations.read:
+                continue
+            if without_comments(text) != without_comments(own[name]):
+                raise InputError(
+                    f"equations[{name!r}] is not in use with these parameters: leave it out, or "
+                    "choose the rule or option that it belongs to (`bsd show` names the strings "
+                    "in use)."
+                )
 
     def _check_additions(self, objects):
         """Refuse what a changed equation adds without a value or a start of the trial."""

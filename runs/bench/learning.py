@@ -68,7 +68,7 @@ def comparison(experiment, n_train, grid=GRID):
         "train": n_train,
         "grid": list(grid),
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()},
-        "equations": digest(equation_set()),
+        "equations": digest(equation_set(experiment.equations)),
         **own,
     }
 

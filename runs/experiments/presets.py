@@ -3,7 +3,9 @@
 import inspect
 from dataclasses import dataclass, field, replace
 
-from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters
+import numpy as np
+
+from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters, equation_set
 from bsd.runs.data import load, load_series, load_text
 from bsd.runs.literals import parse_literal
 
@@ -45,6 +47,10 @@ class Experiment:
         Of which trials spikes are kept: a few of each kind after the last epoch, or all.
     varied : dict of str to tuple
         Parameters that differ between the replicas of a cohort: their values, one for each.
+    equations : dict of str to str
+        Equation strings that replace those of `bsd.equations` by name.
+    values : dict of str to Quantity or float
+        Of shared constants that these add, ``"group.variable"`` to value.
     expected : str
         Test accuracy and time on 2 cores (compiling apart), for one seed.
     """
@@ -61,6 +67,8 @@ class Experiment:
     segment: int = 48
     spikes: str = "few"
     varied: dict = field(default_factory=dict)
+    equations: dict = field(default_factory=dict)
+    values: dict = field(default_factory=dict)
     expected: str = ""
 
     def __post_init__(self):
@@ -72,6 +80,13 @@ class Experiment:
             raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
         if self.spikes not in ("few", "all"):
             raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
+        equation_set(self.equations)
+        for name, value in self.values.items():
+            if np.size(value) != 1:
+                raise InputError(
+                    f"values[{name!r}]: an experiment takes one value for a constant; for values "
+                    "of single cells use BidirectionalNetwork and Simulation."
+                )
 
     def layers(self, n_pixels, n_concepts):
         """Layers of the network for such data; behind an autoencoder's code come no concepts."""
@@ -98,13 +113,22 @@ class Experiment:
             for r in range(replicas)
         ]
 
-    def changed(self, *, hidden=None, epochs=None, assignments=None, varied=None, spikes=None):
-        """A copy with other widths, epochs, parameters or recorded spikes.
+    def changed(
+        self, *, hidden=None, epochs=None, assignments=None, varied=None, spikes=None,
+        equations=None, values=None,
+    ):
+        """A copy with other widths, epochs, parameters, recorded spikes or equations.
 
         Raises
         ------
         InputError
-            If a parameter is unknown or a value cannot be.
+            If a parameter or equation is unknown or a value cannot be.
+
+        Examples
+        --------
+        >>> reset = {"RESET": "v_s -= theta - V_r"}  # subtract the threshold
+        >>> experiment("digits").changed(epochs=5, equations=reset).equations == reset
+        True
         """
         assignments = dict(assignments or {})
         options = {
@@ -120,6 +144,8 @@ class Experiment:
             parameters=self.parameters.updated(assignments),
             varied=dict(varied or {}),
             spikes=self.spikes if spikes is None else spikes,
+            equations=self.equations if equations is None else dict(equations),
+            values=self.values if values is None else dict(values),
         )
 
     def _checked(self, options):

@@ -98,6 +98,8 @@ def build_network(experiment, dataset, *, replicas=1, capacity=None):
         experiment.parameters_of(replicas),
         replicas=replicas,
         capacity=capacity,
+        equations=experiment.equations,
+        values=experiment.values,
     )
 
 
@@ -355,6 +357,10 @@ def configuration(experiment, dataset, network, seeds, fold, device):
         key: [format_value(dict(p.items())[key]) for p in network.replica_parameters]
         for key in experiment.varied
     }
+    changed = {}
+    if experiment.equations or experiment.values:
+        changed["changed_equations"] = sorted(experiment.equations)
+        changed["values"] = {k: format_value(v) for k, v in sorted(experiment.values.items())}
     return {
         "name": experiment.name,
         "description": experiment.description,
@@ -374,6 +380,7 @@ def configuration(experiment, dataset, network, seeds, fold, device):
         "equations": network.equations_digest,
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()} | own,
         **({"data_digest": dataset.digest} if experiment.is_sequence else {}),
+        **changed,
     }
 
 

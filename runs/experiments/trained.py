@@ -13,7 +13,7 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.presets import SEQUENCES, data_set
-from bsd.runs.literals import parse_literal
+from bsd.runs.literals import format_value, parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
 
@@ -84,7 +84,7 @@ class TrainedNetwork:
         return simulation
 
 
-def open_run(folder, replica=None):
+def open_run(folder, replica=None, *, equations=None, values=None):
     """Open a results folder.
 
     Parameters
@@ -93,6 +93,9 @@ def open_run(folder, replica=None):
         What a finished run wrote (its ``--out``).
     replica : int, optional
         Which one of a cohort; has to be said there.
+    equations, values : dict, optional
+        Those of the `Experiment`, if it had some; a folder keeps them to compare and to read, and
+        nothing that a file says is run.
 
     Returns
     -------
@@ -105,10 +108,10 @@ def open_run(folder, replica=None):
         with other equations, or on a sequence that is another one now.
     """
     with _damage_as_input_error(Path(folder)):
-        return _open(Path(folder), replica)
+        return _open(Path(folder), replica, equations or {}, values or {})
 
 
-def _open(folder, replica):
+def _open(folder, replica, equations, values):
     config, metrics, weights = _read(folder, replica)
     cohort = isinstance(config["seed"], list)
     widths = config["layers"]
@@ -118,9 +121,16 @@ def _open(folder, replica):
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
     layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
-    _check_equations(folder, config, equation_set())
+    _check_equations(folder, config, equation_set(equations))
+    kept = config.get("values", {})
+    if {name: format_value(value) for name, value in values.items()} != kept:
+        raise InputError(
+            f"{folder} was made with values={kept}: open it in Python, with open_run(folder, "
+            "equations=..., values=...)."
+        )
     network = BidirectionalNetwork(
-        layers, parameters, projection=config["projection"], precision=config["precision"]
+        layers, parameters, projection=config["projection"], precision=config["precision"],
+        equations=equations, values=values,
     )
     if list(network.cells_per_layer) != widths:
         raise InputError(
@@ -151,13 +161,15 @@ def _open(folder, replica):
     return trained
 
 
-def open_cohort(folder):
+def open_cohort(folder, *, equations=None, values=None):
     """Open every network of a results folder.
 
     Parameters
     ----------
     folder : path-like
         What a finished run wrote (its ``--out``).
+    equations, values : dict, optional
+        See `open_run`.
 
     Returns
     -------
@@ -169,11 +181,12 @@ def open_cohort(folder):
     InputError
         If it is no results folder of a finished run, or its files do not fit together.
     """
-    folder = Path(folder)
+    folder, own = Path(folder), {"equations": equations, "values": values}
     if not (folder / "weights-0.npz").is_file():
-        return [open_run(folder)]
-    first = open_run(folder, 0)
-    return [first, *(open_run(folder, replica) for replica in range(1, len(first.config["seed"])))]
+        return [open_run(folder, **own)]
+    first = open_run(folder, 0, **own)
+    others = range(1, len(first.config["seed"]))
+    return [first, *(open_run(folder, replica, **own) for replica in others)]
 
 
 def _check_equations(folder, config, equations):
@@ -188,9 +201,10 @@ def _check_equations(folder, config, equations):
         if not names:  # the run did without the strings that a later version added
             return
         cure = f"give {', '.join(names)} the text that its provenance.json holds"
+        if config.get("changed_equations"):
+            cure += " (in Python, open_run(folder, equations=..., values=...))"
     raise InputError(
-        f"{folder} was made with other equations than those of this package: {cure}, or run it "
-        "again."
+        f"{folder} was made with other equations than these: {cure}, or run it again."
     )
 
 

@@ -1,13 +1,15 @@
 """Opening results folders: the network with the weights that it learned."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
-from brian2 import mV
+from brian2 import mV, volt
 
+from bsd.analysis.report import write_report
 from bsd.equations import InputError, pyramidal
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
@@ -125,6 +127,54 @@ def test_own_equations_and_values_stay_in_other_simulations(small, tmp_path):
     assert changed.network.capacity == 5 and changed.network.equations == own.equations
     assert changed.network.values()["cells.dip"] == 0.003
     assert not changed.network.values()["cells.apical"].any()
+
+
+def test_an_experiment_with_own_equations(small, tmp_path):
+    """Trained, opened and resumed as any other, with those equations only."""
+    equations = {
+        "RESET": "v_s = V_r - dip",
+        "CELL_PARAMETERS": f"{pyramidal.CELL_PARAMETERS}dip : volt (shared, constant)\n",
+    }
+    values = {"cells.dip": 3 * mV}
+    own = small.changed(equations=equations, values=values)
+    assert pickle.loads(pickle.dumps(own)) == own  # several seeds are processes
+    metrics = run_experiment(own, tmp_path / "own", device="runtime", seed=4)
+    plain = run_experiment(small, tmp_path / "plain", device="runtime", seed=4)
+    assert metrics["trials"] == plain["trials"]
+    weights, others = (np.load(tmp_path / name / "weights.npz") for name in ("own", "plain"))
+    assert not np.array_equal(weights["W0"], others["W0"])
+
+    opened = open_run(tmp_path / "own", equations=equations, values={"cells.dip": 0.003 * volt})
+    assert opened.network.values()["cells.dip"] == 0.003
+    for name, w in opened.simulation("runtime").weights().items():
+        assert np.array_equal(w, weights[name])
+    (alone,) = open_cohort(tmp_path / "own", equations=equations, values=values)
+    assert alone.network.equations == opened.network.equations
+    for given, says in (
+        ({}, "give CELL_PARAMETERS, RESET the text .*in Python, open_run"),
+        ({"equations": equations}, r"made with values=\{'cells.dip': '3\*mV'\}"),
+        ({"equations": equations, "values": {"cells.dip": 4 * mV}}, "made with values="),
+    ):
+        with pytest.raises(InputError, match=says):
+            open_run(tmp_path / "own", **given)
+
+    write_report(tmp_path / "own")
+    page = (tmp_path / "own" / "report.html").read_text()
+    assert "Equations were changed: CELL_PARAMETERS, RESET" in page
+    run_experiment(own, tmp_path / "own", device="runtime", seed=4, resume=True)
+    for other, says in (
+        (small, "another changed_equations"),
+        (small.changed(equations=equations, values={"cells.dip": 4 * mV}), "another values"),
+    ):
+        with pytest.raises(InputError, match=says):
+            run_experiment(other, tmp_path / "own", device="runtime", seed=4, resume=True)
+
+
+def test_impossible_equations_of_an_experiment(small):
+    with pytest.raises(InputError, match="unknown equation string 'TRESHOLD'"):
+        small.changed(equations={"TRESHOLD": "v_s > theta"})
+    with pytest.raises(InputError, match="cells.apical.*takes one value"):
+        small.changed(values={"cells.apical": np.zeros(15)})
 
 
 def test_other_folders_are_refused(small, tmp_path):

@@ -406,6 +406,29 @@ def test_what_dense_projections_compute_otherwise_makes_plain_synapses(
 
 
 @pytest.mark.parametrize(
+    "name, used",
+    [
+        ("ERROR_VECTOR", {"encoding.concept_code": "tuning", "learning.top_rule": "vector"}),
+        ("GATE_INFONCE", {"learning.loss": "infonce"}),
+        ("HOLD_CONTEXT", {"encoding.context": 1}),
+        ("APICAL_VOLTAGES", {"learning.features": "voltages"}),
+    ],
+)
+def test_changed_strings_that_are_not_in_use_are_refused(name, used, small_network):
+    """They would change nothing, without a word."""
+    text = equation_set()[name]
+    for same in (text, f"{text}  # a comment"):
+        small_network(equations={name: same}).create()
+    changed = {name: f"{text}\n{text.strip().splitlines()[-1]}"}
+    if name == "APICAL_VOLTAGES":
+        changed = {name: text.replace("R_a", "2*R_a")}
+        assert changed[name] != text
+    with pytest.raises(InputError, match=f"{name}'. is not in use with these parameters"):
+        small_network(equations=changed).create()
+    small_network(assignments=used, equations=changed).create()
+
+
+@pytest.mark.parametrize(
     "layers, options, text",
     [
         ([], {}, "layers = \\[\\]"),
