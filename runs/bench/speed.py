@@ -450,7 +450,7 @@ def _collected(measure, cases, finished, save):
         return pd.DataFrame([rows[case.key] for case in cases if case.key in rows])
 
     with _empty_cache():
-        for case, row in zip(missing, measure(missing), strict=True):
+        for case, row in zip(missing, measure(missing) if missing else (), strict=True):
             rows[case.key] = dict(zip(KEY, case.key, strict=True)) | row
             if save:
                 save(frame())

@@ -80,6 +80,8 @@ def main():
         if called[:1] in (["run"], ["sweep"], ["bench"]):
             more = called[:1] == ["run"] or called == ["bench", "speed"]
             hint = ": go on with the same command" + " and --resume" * more
+            if "--overwrite" in sys.argv:
+                hint += " in place of --overwrite"
         console.print(f"[yellow]interrupted[/]{hint}")
         sys.exit(130)
     except OSError as error:

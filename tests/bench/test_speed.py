@@ -158,6 +158,7 @@ def test_cohorts_count_the_trials_of_all_replicas(tmp_path):
     resumed = speed.measure_cohorts(cases, n_trials=20, rounds=1, finished=kept[0])
     assert resumed["trials_per_s"][0] == one["trials_per_s"] != resumed["trials_per_s"][1]
     assert resumed["speedup"][1] == resumed["trials_per_s"][1] / one["trials_per_s"]
+    pd.testing.assert_frame_equal(speed.measure_cohorts(cases, finished=resumed), resumed)
     frame = pd.DataFrame([one | {"device": "cpp"}, three | {"device": "cuda"}])
     ax = figures.plot_cohorts(frame)
     assert [line.get_ydata()[0] for line in ax.lines] == [

@@ -365,6 +365,22 @@ def test_every_folder_of_several_runs_is_checked_first(refused, out, existing):
 
 
 @pytest.mark.parametrize(
+    "options, cure",
+    [
+        ((), "go on with the same command and --resume\n"),
+        (("--overwrite",), "go on with the same command and --resume in place of --overwrite"),
+    ],
+)
+def test_interrupt_says_how_to_go_on(bsd, out, monkeypatch, options, cure):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "run_many", stopped)
+    code, _, err = bsd("run", "demo", "--out", out, *options)
+    assert code == 130 and cure in err
+
+
+@pytest.mark.parametrize(
     "error, line",
     [
         (RuntimeError("the compiled simulation\nfailed"), "error: the compiled simulation failed"),
