@@ -59,6 +59,8 @@ def comparison(experiment, n_train, grid=GRID):
             "segment": experiment.segment,
             "data_digest": load_data(experiment, 0).digest,
         }
+    if experiment.values:
+        own["values"] = {k: format_value(v) for k, v in experiment.values.items()}
     return {
         "experiment": experiment.name,
         "data": experiment.data,
@@ -81,7 +83,7 @@ def finished_rows(path, settings):
     path : Path
         A table beside ``settings.json``, or not there yet.
     settings : dict
-        Of `comparison`.
+        What makes rows comparable, such as `comparison`.
 
     Returns
     -------

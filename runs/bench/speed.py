@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,13 +15,14 @@ import numpy as np
 import pandas as pd
 from brian2 import ms
 
-from bsd.equations import DISCRETE, InputError, digest, equation_set
+from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.bench.events import MeteredSimulator
 from bsd.runs.bench.limit import measure_limit
 from bsd.runs.bench.torch_process import TorchProcess, network_constants, write_data
 from bsd.runs.data import DataSet, load
 from bsd.runs.engine import Simulation
+from bsd.runs.engine.cpp import structure_key
 from bsd.runs.engine.cuda import gpu
 from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.standalone import cores
@@ -292,9 +292,7 @@ def settings(cases, torch_python=None, *, device="cpp"):
     """
     return {
         "networks": sorted({case.name for case in cases}),
-        "version": version("bsd-brian2"),
-        "brian2": version("brian2"),
-        "equations": digest(equation_set()),
+        "code": structure_key(_network(Case(LAYERS), 1)),  # sources, compiler, flags
         "parameters": {k: format_value(v) for k, v in PARAMETERS.items()},
         "processor": _processor(),
         "cores": cores(),

@@ -96,28 +96,31 @@ def _cohorts(out, resume, as_json):
 
 def _timed(measure, cases, path, resume, *torch_python, device="cpp"):
     """Rows of a measurement of speed, which are kept at `path` as they come."""
-    from bsd.runs.bench.learning import finished_rows
     from bsd.runs.bench.speed import settings
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.engine.store import write_json
 
-    known = settings(cases, *torch_python, device=device)
-    finished = finished_rows(path, known) if resume else None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if finished is None:
-        path.unlink(missing_ok=True)
-    write_json(path.with_name("settings.json"), known)
+    finished, save = _kept(path, settings(cases, *torch_python, device=device), anew=not resume)
     with RunProgress(console) as progress:
         return measure(
-            cases, *torch_python, finished=finished, save=_keeper(path), progress=progress.update
+            cases, *torch_python, finished=finished, save=save, progress=progress.update
         )
 
 
-def _keeper(path):
-    """Function that keeps rows at `path`."""
-    from bsd.runs.engine.store import write_atomically
+def _kept(path, settings, *, anew=False):
+    """Rows of an earlier call at `path` (none if `anew`), and a function that keeps rows there."""
+    from bsd.runs.bench.learning import finished_rows
+    from bsd.runs.engine.store import write_atomically, write_json
 
-    return lambda rows: write_atomically(path, lambda file: rows.to_csv(file, index=False))
+    finished = None if anew else finished_rows(path, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if anew:
+        path.unlink(missing_ok=True)
+    write_json(path.with_name("settings.json"), settings)
+
+    def save(rows):
+        write_atomically(path, lambda file: rows.to_csv(file, index=False))
+
+    return finished, save
 
 
 def cohort_table(frame):
@@ -292,22 +295,18 @@ def _of_concepts(data, layers, epochs, train, set_):
 def _measured(measure, chosen, seeds, path, n_train=None, methods=None, **grid):
     """Rows of a measurement, which are kept at `path` as they come; `grid` as of `comparison`."""
     from bsd.analysis.sequences import SIMPLE
-    from bsd.runs.bench.learning import comparison, finished_rows
+    from bsd.runs.bench.learning import comparison
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.engine.store import write_json
 
     numbers = options.seeds("--seeds", seeds)
-    settings = comparison(chosen, n_train, **grid)
-    finished = finished_rows(path, settings)
+    finished, save = _kept(path, comparison(chosen, n_train, **grid))
     python = _torch_python()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path.with_name("settings.json"), settings)
     more = {"n_train": n_train, "methods": methods}
     more = {name: value for name, value in more.items() if value is not None}
     with RunProgress(console) as progress:
         rows = measure(
-            chosen, numbers, torch_python=python, finished=finished,
-            save=_keeper(path), progress=progress.update, **more,
+            chosen, numbers, torch_python=python, finished=finished, save=save,
+            progress=progress.update, **more,
         )
     # what has no seed stands at the first one
     without_seed = rows["method"].isin(["training images", "trigram", *SIMPLE])
