@@ -115,7 +115,8 @@ class ResultsFolder:
             elif not self._overwrite and self.finished:
                 raise InputError(
                     f"{self.path} holds a finished run: choose another folder with --out, or "
-                    "replace it with --overwrite."
+                    "replace it with --overwrite (--resume keeps it, and runs what is missing of "
+                    "several)."
                 )
             elif not self._overwrite and self._checkpoints():
                 raise InputError(

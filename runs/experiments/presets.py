@@ -82,7 +82,7 @@ class Experiment:
             raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
         equation_set(self.equations)
         for name, value in self.values.items():
-            if np.size(value) != 1:
+            if np.ndim(value) != 0:
                 raise InputError(
                     f"values[{name!r}]: an experiment takes one value for a constant; for values "
                     "of single cells use BidirectionalNetwork and Simulation."
@@ -144,8 +144,8 @@ class Experiment:
             parameters=self.parameters.updated(assignments),
             varied=dict(varied or {}),
             spikes=self.spikes if spikes is None else spikes,
-            equations=self.equations if equations is None else dict(equations),
-            values=self.values if values is None else dict(values),
+            equations={**self.equations, **(equations or {})},
+            values={**self.values, **(values or {})},
         )
 
     def _checked(self, options):

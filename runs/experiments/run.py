@@ -687,6 +687,8 @@ def run_many(
     ----------
     cohort : bool
         Simulate all seeds together, as the replicas of one network.
+    resume, overwrite : bool
+        Go on with the runs that `out` holds, or replace them; without either, they are refused.
     progress : callable, optional
         ``progress(run, stage, done, total, text)`` with the name of the run.
 
@@ -736,17 +738,31 @@ def _prepare(experiment, out, runs, device, resume, overwrite, progress):
         raise InputError(
             f"{out} holds a run with one seed and fold: choose another folder with --out."
         )
+    summaries = [out / "metrics.json", out / "runs.csv"]
+    if any(file.exists() for file in summaries) and not (resume or overwrite):
+        raise InputError(
+            f"{out} holds finished runs: choose another folder with --out, go on with --resume, or "
+            "replace them with --overwrite."
+        )
     dataset = load_data(experiment, 0)
     each = {name: seed if isinstance(seed, list) else [seed] for name, (seed, _) in runs.items()}
     network = build_network(experiment, dataset, replicas=len(next(iter(each.values()))))
+    folders = []
     for name, (_, fold) in runs.items():
         started = (out / name / "config.yaml").exists()
         config = configuration(experiment, dataset, network, each[name], fold, device)
-        with ResultsFolder(out / name, config, resume and started, overwrite):
+        folders.append(ResultsFolder(out / name, config, resume and started, overwrite))
+        with folders[-1]:
             pass
     simulation = Simulation(
         network, dataset, device, progress=lambda *event: progress("all", *event, "")
     )
+    if overwrite:  # all of them now: a resumed run must not take an old one for its own
+        for file in summaries:
+            file.unlink(missing_ok=True)
+        for folder in folders:
+            with folder:
+                folder.begin()
     return simulation.simulator.build_s
 
 

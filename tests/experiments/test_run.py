@@ -166,6 +166,29 @@ def test_earlier_results_stay_until_the_new_run_can_start(small, tmp_path, monke
     assert len(pd.read_parquet(tmp_path / "trials.parquet")) == metrics["trials"]
 
 
+def test_several_runs_are_replaced_together(small, tmp_path, monkeypatch):
+    """Stopped while the first one runs: the others' old results are not taken for new ones."""
+    several = {"seeds": [3, 4], "device": "runtime"}
+    for seed in several["seeds"]:
+        _run(small, tmp_path / f"seed{seed}-fold0", seed=seed)
+    (tmp_path / "metrics.json").write_text("{}")
+    old = [file for file in tmp_path.rglob("metrics.json")]
+    assert len(old) == 3
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "_in_processes", stopped)
+    with pytest.raises(InputError, match="holds finished runs: .*--resume.*--overwrite"):
+        run_module.run_many(small, tmp_path, **several)
+    with pytest.raises(KeyboardInterrupt):
+        run_module.run_many(small, tmp_path, **several, resume=True)
+    assert all(file.exists() for file in old)
+    with pytest.raises(KeyboardInterrupt):
+        run_module.run_many(small, tmp_path, **several, overwrite=True)
+    assert not any(file.exists() for file in old)
+
+
 def test_seed_decides_everything(small, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         _run(small, tmp_path / name, seed=seed)

@@ -173,8 +173,16 @@ def test_an_experiment_with_own_equations(small, tmp_path):
 def test_impossible_equations_of_an_experiment(small):
     with pytest.raises(InputError, match="unknown equation string 'TRESHOLD'"):
         small.changed(equations={"TRESHOLD": "v_s > theta"})
-    with pytest.raises(InputError, match="cells.apical.*takes one value"):
-        small.changed(values={"cells.apical": np.zeros(15)})
+    for several in (np.zeros(15), [3] * mV):
+        with pytest.raises(InputError, match="cells.apical.*takes one value"):
+            small.changed(values={"cells.apical": several})
+
+
+def test_changes_of_an_experiment_add_up(small):
+    first = small.changed(equations={"RESET": "v_s -= theta - V_r"}, values={"cells.a": 3 * mV})
+    both = first.changed(equations={"THRESHOLD": "v_s > theta"}, values={"cells.b": 4 * mV})
+    assert both.equations == {"RESET": "v_s -= theta - V_r", "THRESHOLD": "v_s > theta"}
+    assert both.values == {"cells.a": 3 * mV, "cells.b": 4 * mV}
 
 
 def test_other_folders_are_refused(small, tmp_path):
