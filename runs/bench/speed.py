@@ -288,7 +288,7 @@ def settings(cases, torch_python=None, *, device="cpp"):
     Returns
     -------
     dict
-        Plain values. With ``device='cuda'`` the GPU's compute capability, without PyTorch.
+        Plain values. With ``device='cuda'`` the name of the GPU, without PyTorch.
     """
     return {
         "networks": sorted({case.name for case in cases}),
@@ -296,7 +296,7 @@ def settings(cases, torch_python=None, *, device="cpp"):
         "parameters": {k: format_value(v) for k, v in PARAMETERS.items()},
         "processor": _processor(),
         "cores": cores(),
-        **({"gpu": gpu()} if device == "cuda" else {"torch": torch_python is not None}),
+        **({"gpu": gpu()[1]} if device == "cuda" else {"torch": torch_python is not None}),
     }
 
 

@@ -48,7 +48,9 @@ if ask("cuDeviceGetCount", ctypes.byref(value)) == 0:
     raise SystemExit(3)
 version = ask("cuDriverGetVersion", ctypes.byref(value))
 major, minor = (ask("cuDeviceGetAttribute", ctypes.byref(value), n, 0) for n in (75, 76))
-print(f"{major}.{minor} {version // 1000}")
+name = ctypes.create_string_buffer(100)
+ask("cuDeviceGetName", name, len(name), 0)
+print(f"{major}.{minor} {version // 1000} {name.value.decode()}")
 """
 
 _ELSEWHERE = "or write the program for another machine: bsd export NAME --device cuda"
@@ -134,7 +136,7 @@ def curand_home():
 
 
 def gpu():
-    """Compute capability of the first GPU, such as ``"9.0"``.
+    """Compute capability and name of the first GPU, such as ``"9.0"`` and ``"NVIDIA H200"``.
 
     Raises
     ------
@@ -148,13 +150,13 @@ def gpu():
         )
     if asked.returncode != 0:
         raise InputError(f"no NVIDIA driver (libcuda.so.1): use a machine with one, {_ELSEWHERE}.")
-    capability, newest = asked.stdout.split()
+    capability, newest, name = asked.stdout.strip().split(" ", 2)
     if nvcc_version()[0] > int(newest):
         raise InputError(
             f"the NVIDIA driver is for CUDA {newest}, nvcc of CUDA {nvcc_version()[0]}: update the "
             f"driver, or set CUDA_HOME to a toolkit of CUDA {newest}."
         )
-    return capability
+    return capability, name
 
 
 def check_machine():
@@ -165,7 +167,7 @@ def check_machine():
     curand : str or None
         See `curand_home`.
     compute_capability : str
-        See `gpu`.
+        Of the GPU, such as ``"9.0"``.
 
     Raises
     ------
@@ -174,7 +176,7 @@ def check_machine():
     """
     brian2cuda_module()
     cpp.compiler()
-    return curand_home(), gpu()
+    return curand_home(), gpu()[0]
 
 
 def check_compute_capability(text):

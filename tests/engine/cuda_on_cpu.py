@@ -50,7 +50,7 @@ def build(folder):
 
 #: Attributes of `bsd.runs.engine.cuda` with which the CPU is the GPU of the device "cuda".
 INSTEAD = (
-    (cuda, "gpu", lambda: "99.9"),
+    (cuda, "gpu", lambda: ("99.9", "a CPU")),
     (cuda, "curand_home", lambda: None),
     (cuda, "nvcc_version", lambda: (13, 0)),
     (cuda, "make", lambda folder, progress: build(folder)),

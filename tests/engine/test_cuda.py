@@ -36,12 +36,14 @@ needs_brian2cuda = pytest.mark.skipif(
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 #: Between them: both parameter sets, both projections, both encoders, both features, two rules of
-#: the output, refractory period, replicas, context cells.
+#: the output, refractory period, replicas, context cells; the first is retinotopic below the
+#: output and has ON and OFF afferents.
 STRUCTURES = {
     "discrete-dense-replicas": (
         "discrete",
         {
-            "encoding.context": 1, "encoding.concept_code": "tuning", "learning.top_rule": "vector",
+            "encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0,
+            "encoding.concept_code": "tuning", "learning.top_rule": "vector",
         },
         {"replicas": 2},
     ),
@@ -50,6 +52,7 @@ STRUCTURES = {
         {
             "timing.duration": 40 * ms,
             "encoding.kind": "poisson",
+            "encoding.context": 1,
             "learning.features": "voltages",
             "learning.top_rule": "softmax",
         },
@@ -526,7 +529,7 @@ def test_missing_curand(network_and_data, nothing_compiled, monkeypatch, fake_nv
     [
         ("raise OSError", "no NVIDIA driver"),
         ("raise SystemExit(3)", "finds no GPU"),
-        ("print('9.0 12')", "the NVIDIA driver is for CUDA 12, nvcc of CUDA 13"),
+        ("print('9.0 12 NVIDIA X1')", "the NVIDIA driver is for CUDA 12, nvcc of CUDA 13"),
     ],
 )
 def test_missing_driver_or_gpu(
@@ -546,6 +549,7 @@ def test_driver_is_asked(monkeypatch, fake_nvcc, tmp_path, count, driver):
     """A driver of one GPU of compute capability 9.0, or of none, or too old."""
     source = tmp_path / "driver.cpp"
     source.write_text(f"""
+        #include <cstdio>
         extern "C" int cuInit(unsigned) {{ return 0; }}
         extern "C" int cuDeviceGetCount(int *n) {{ *n = {count}; return 0; }}
         extern "C" int cuDriverGetVersion(int *n) {{ *n = {driver}; return 0; }}
@@ -554,11 +558,16 @@ def test_driver_is_asked(monkeypatch, fake_nvcc, tmp_path, count, driver):
             *n = what == 75 ? 9 : 0;
             return what != 75 && what != 76 || device != 0;
         }}
+        extern "C" int cuDeviceGetName(char *name, int size, int device)
+        {{
+            snprintf(name, size, "NVIDIA X1");
+            return device != 0;
+        }}
     """)
     subprocess.run(["g++", "-shared", "-fPIC", source, "-o", tmp_path / "libcuda.so.1"], check=True)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     if count and driver == 13000:
-        assert cuda.gpu() == "9.0"
+        assert cuda.gpu() == ("9.0", "NVIDIA X1")
     else:
         with pytest.raises(InputError, match="finds no GPU" if not count else "CUDA 12"):
             cuda.gpu()
