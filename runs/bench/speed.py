@@ -455,12 +455,23 @@ def _collected(measure, cases, finished, save):
     return frame()
 
 
-def cohort_cases():
-    """Networks for a GPU, each width after a single one in C++; what takes longest comes last."""
+def cohort_cases(layers=None):
+    """Networks for a GPU, each width after a single one in C++; what takes longest comes last.
+
+    Parameters
+    ----------
+    layers : tuple of int, optional
+        Of this network alone, cohorts of all sizes.
+    """
+    first, *_, last = LAYERS
+    if layers:
+        cohorts = [(layers, (1, 4, 16, 64, 256))]
+    else:
+        widths = ((512, (1, 4, 16, 64)), (1024, (1, 16)), (2048, (1, 4)), (4096, (1,)),
+                  (512, (256,)))
+        cohorts = [((first, width, width, last), replicas) for width, replicas in widths]
     cases = {}
-    for width, replicas in ((512, (1, 4, 16, 64)), (1024, (1, 16)), (2048, (1, 4)), (4096, (1,)),
-                            (512, (256,))):
-        layers = (LAYERS[0], width, width, LAYERS[-1])
+    for layers, replicas in cohorts:
         cases.setdefault(Case(layers, sweep="replicas"))
         for n in replicas:
             cases.setdefault(Case(layers, sweep="replicas", replicas=n, device="cuda"))

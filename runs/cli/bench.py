@@ -51,20 +51,26 @@ def speed(
     as_json: Json = False,
 ):
     """Time and memory of building and simulating, beside PyTorch and the machine's limit."""
-    from bsd.runs.bench.speed import Case, complete_cases, measure_speed, parse_layers, summary
+    from bsd.runs.bench.speed import (
+        Case,
+        cohort_cases,
+        complete_cases,
+        measure_speed,
+        parse_layers,
+        summary,
+    )
 
     if device not in ("cpp", "cuda"):
         raise InputError(f"--device {device}: use --device cpp or cuda.")
+    chosen = parse_layers(layers) if layers is not None else None
     if device == "cuda":
-        if layers is not None:
-            raise InputError("--layers: a GPU is measured at fixed widths, leave it out.")
-        _cohorts(out or Path("results") / "bench-speed-cuda", resume, as_json)
+        cases = cohort_cases(chosen)
+        _cohorts(cases, out or Path("results") / "bench-speed-cuda", resume, as_json)
         return
-    if layers is None:
-        cases = complete_cases()
-    else:
-        chosen = parse_layers(layers)
+    if chosen:
         cases = [Case(chosen), Case(chosen, projection="synapses")]
+    else:
+        cases = complete_cases()
     out = out or Path("results") / "bench-speed"
     frame = _timed(measure_speed, cases, out / "speed.csv", resume, _torch_python())
     numbers = summary(frame)
@@ -76,15 +82,15 @@ def speed(
         print(json.dumps(numbers))
 
 
-def _cohorts(out, resume, as_json):
+def _cohorts(cases, out, resume, as_json):
     from bsd.analysis.figures import plot_cohorts
     from bsd.analysis.style import FittedFigure
-    from bsd.runs.bench.speed import cohort_cases, measure_cohorts
+    from bsd.runs.bench.speed import measure_cohorts
     from bsd.runs.engine.cuda import check_machine
 
     check_machine()
     path = out / "cohorts.csv"
-    frame = _timed(measure_cohorts, cohort_cases(), path, resume, device="cuda")
+    frame = _timed(measure_cohorts, cases, path, resume, device="cuda")
     frame.to_csv(path, index=False)
     plot_cohorts(frame, FittedFigure().subplots()).figure.savefig(out / "cohorts.png", dpi=150)
     _print_table(cohort_table(frame))

@@ -777,12 +777,13 @@ def _in_processes(experiment, out, runs, options, progress):
             while waiting and len(alive) < most:
                 name, (seed, fold) = waiting.pop(0)
                 resume = options["resume"] and (out / name / "config.yaml").exists()
-                alive[name] = context.Process(
+                process = context.Process(
                     target=_run_in_process,
                     args=(events, name, experiment, out / name),
                     kwargs={**options, "resume": resume, "seed": seed, "fold": fold},
                 )
-                alive[name].start()
+                process.start()  # raises in a script without `if __name__ == "__main__":`
+                alive[name] = process
             try:
                 kind, name, content = events.get(timeout=0.5)
             except queue.Empty:
