@@ -177,6 +177,11 @@ def test_every_cohort_is_compared_with_one_network_on_one_core():
     at_512 = {c.replicas for c in cases if c.layers[1] == 512 and c.device == "cuda"}
     assert at_512 == {1, 4, 16, 64, 256}
     assert {layers[1] for layers in seen} == {512, 1024, 2048, 4096}
+    alone = speed.cohort_cases((64, 32, 10))
+    assert [(case.layers, case.device, case.replicas) for case in alone] == [
+        ((64, 32, 10), device, n)
+        for device, n in [("cpp", 1), *(("cuda", n) for n in (1, 4, 16, 64, 256))]
+    ]
 
 
 @pytest.mark.skipif(MISSING is None, reason="this machine has a GPU")
