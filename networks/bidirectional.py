@@ -28,7 +28,8 @@ from bsd.equations import DISCRETE, InputError, digest, equation_set, without_co
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import COMPUTED, DenseProjection
-from bsd.networks.layout import Layout
+from bsd.networks.frequencies import with_contrasts
+from bsd.networks.layout import HIGH, Layout
 from bsd.networks.receptive_fields import ReceptiveFields, image_shape
 from bsd.networks.schedule import SCHEDULE
 from bsd.networks.trial_count import trials_over
@@ -955,6 +956,9 @@ class BidirectionalNetwork:
     def recalled_stimulus(self, values, replica=0):
         """The stimulus that rates or drives of the bottom cells stand for.
 
+        With a stream of high frequencies its cells have a share in it, see
+        `bsd.networks.frequencies.with_contrasts`.
+
         Parameters
         ----------
         values : ndarray, shape (n, n_cells)
@@ -965,8 +969,13 @@ class BidirectionalNetwork:
         -------
         ndarray, shape (n, n_stimulus)
         """
-        bottom = values[:, self.layout.population("B0", replica).cells]
-        return bottom[:, self.intensity_cells]
+        bottom = values[:, self.layout.population("B0", replica).cells][:, self.intensity_cells]
+        if self.layout.high is None:
+            return bottom
+        contrasts = values[:, self.layout.population("B0" + HIGH, replica).cells]
+        images = bottom.reshape(-1, *image_shape(self.n_stimulus)[:2])
+        cutoff = self.replica_parameters[replica].encoding.cutoff
+        return with_contrasts(images, contrasts, cutoff).reshape(bottom.shape)
 
     def _parameters_of(self, population):
         return self.replica_parameters[population.replica]

@@ -65,10 +65,10 @@ class Projection:
     Attributes
     ----------
     name : str
-        ``W{i}`` (layer i to i+1), ``W0_high``, or ``Theta{i}`` (layer i+1 to i).
+        ``W{i}`` (layer i to i+1) or ``Theta{i}`` (layer i+1 to i).
     kind : {'sensory', 'feedforward', 'instructive', 'feedback'}
     source, target : Population
-        Where the two streams meet, all cells of both in the layer, under the first one's name.
+        Of two streams, all cells of both in the layer, under the first one's name.
     synapses : str
         Name of the Synapses object that holds it.
     start : int
@@ -154,8 +154,8 @@ class Layout:
         matrix (n_pre, n_post) of bool, or None where all reach all.
     high : tuple of (int, int), optional
         Afferents of a second stream, of high frequencies, and how many cells of the first hidden
-        layer belong to it. The streams are apart from the stimulus to the first hidden layer. They
-        meet in the layer above, and both together recall both stimuli.
+        layer belong to it. These afferents project nowhere, they teach their partners; all hidden
+        cells receive the stimulus, and both streams together recall both.
     """
 
     def __init__(self, layers, replicas=1, connected=lambda name: None, high=None):
@@ -227,13 +227,12 @@ class Layout:
     def target(self, population):
         """The population onto whose basal dendrites this one projects, or None.
 
-        From above both streams are reached.
+        Both streams are reached.
         """
         name, top = population.name.removesuffix(HIGH), self.depth + 1
         if name == "S":
-            high = HIGH if population.is_high else ""
-            return self.population("F1" + high, population.replica)
-        if name == "C":
+            target = None if population.is_high else "F1"
+        elif name == "C":
             target = f"B{self.depth}"
         elif name[0] == "F":
             target = f"F{population.layer + 1}" if population.layer < top else None
@@ -255,11 +254,10 @@ class Layout:
                     continue
                 if source.name in ("F1", "B1"):
                     source = self.both_streams(source.name, source.replica)
-                kind = {"S": "sensory", "S" + HIGH: "sensory", "C": "instructive"}.get(
-                    source.name
-                ) or ("feedforward" if source.pathway == "forward" else "feedback")
+                kind = {"S": "sensory", "C": "instructive"}.get(source.name) or (
+                    "feedforward" if source.pathway == "forward" else "feedback"
+                )
                 name = f"W{source.layer}" if forward else f"Theta{target.layer}"
-                name += HIGH if source.is_high else ""
                 if name not in targets:  # alike in all replicas
                     targets[name] = _ranges(connected(name), source.size, target.size)
                 projections.append(

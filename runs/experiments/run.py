@@ -492,7 +492,7 @@ def _weight_alignment(network, weights, trial, epoch, replica):
     """Angles of W and Theta, where both have synapses."""
     layout = network.layout
     projection = layout.projection("W0", replica)
-    _, rows, columns = layout.mirror(projection)  # of two streams, the first
+    _, rows, columns = layout.mirror(projection)  # the image, without high frequencies beside it
     theta = weights["Theta0"][rows, columns] * network.connectivity(projection).T
     weights = {**weights, "Theta0": theta}
     return pd.DataFrame(

@@ -5,7 +5,7 @@ import pytest
 
 from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.networks.frequencies import GAIN, high_frequencies
+from bsd.networks.frequencies import CONTRAST, GAIN, OWN, high_frequencies, with_contrasts
 
 
 def test_gratings_pass_as_the_transfer_function_says():
@@ -19,6 +19,32 @@ def test_gratings_pass_as_the_transfer_function_says():
     assert not np.any(on * off), "ON and OFF exclude each other"
 
 
+def test_contrasts_have_a_share_in_the_recalled_image():
+    """Where they are those of the image, these are OWN + CONTRAST times as large, to 1e-12."""
+    generator = np.random.default_rng(3)
+    images = 0.5 + 0.1 * generator.random((4, 8, 6))
+    contrasts = high_frequencies(images, 0.1)
+    assert 0 < contrasts.max() < 1
+    high = (contrasts[:, :48] - contrasts[:, 48:]).reshape(images.shape) / GAIN
+    np.testing.assert_allclose(
+        with_contrasts(images, contrasts, 0.1), images + (OWN + CONTRAST - 1) * high, atol=1e-12
+    )
+    unseen = with_contrasts(images, np.zeros_like(contrasts), 0.1)
+    np.testing.assert_allclose(unseen, images - (1 - OWN) * high, atol=1e-12)
+
+
+def test_both_streams_recall(small_network):
+    """Of the second of two replicas, from values of its own cells alone."""
+    network = small_network(assignments={"encoding.cutoff": 0.2}, replicas=2)
+    values = np.random.default_rng(4).random((3, network.layout.n_cells))
+    image, contrasts = (
+        values[:, network.layout.population(name, 1).cells] for name in ("B0", "B0_high")
+    )
+    expected = with_contrasts(image.reshape(3, 3, 3), contrasts, 0.2).reshape(3, 9)
+    np.testing.assert_array_equal(network.recalled_stimulus(values, 1), expected)
+    assert np.abs(expected - image).max() > 0.1
+
+
 def test_high_frequencies_are_intensities():
     images = np.random.default_rng(0).integers(0, 2, (5, 8, 8))
     high = high_frequencies(images, 0.05)
@@ -26,8 +52,7 @@ def test_high_frequencies_are_intensities():
 
 
 @pytest.mark.parametrize("name, source, target", [
-    ("W0", ["B1"], ["B0"]), ("W0_high", ["B1_high"], ["B0_high"]),
-    ("W1", ["B2"], ["B1", "B1_high"]), ("W2", ["C"], ["B2"]),
+    ("W0", ["B1", "B1_high"], ["B0"]), ("W1", ["B2"], ["B1", "B1_high"]), ("W2", ["C"], ["B2"]),
 ])
 def test_mirror_joins_the_partners(small_network, name, source, target):
     """Of the second of two replicas."""

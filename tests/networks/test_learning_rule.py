@@ -22,12 +22,12 @@ PROJECTIONS = {
     "Theta1": ("B2", "B1"),
     "Theta2": ("C", "B2"),
 }
-#: With a stream of high frequencies, which meets the other in layer 2.
+#: With a stream of high frequencies, whose afferents only teach.
 SIZES_2 = {**SIZES, "S_high": 18, "F1": 6, "F1_high": 6, "B1": 6, "B1_high": 6, "B0_high": 18}
 PARTNER_2 = {**PARTNER, "F1_high": "B1_high", "B1_high": "F1_high", "B0_high": "S_high"}
 PROJECTIONS_2 = {
     **PROJECTIONS,
-    "W0_high": ("S_high", "F1_high"),
+    "W0": ("S", "F1+F1_high"),
     "W1": ("F1+F1_high", "F2"),
     "Theta0": ("B1+B1_high", "B0+B0_high"),
     "Theta1": ("B2", "B1+B1_high"),
