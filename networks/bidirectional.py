@@ -271,6 +271,10 @@ class BidirectionalNetwork:
         return {
             "layers": list(self.layout.layers),
             "high": self.layout.high,
+            "projections": [
+                [p.name, p.source.name, p.target.name, *p.shape]
+                for p in self.layout.projections if p.source.replica == 0
+            ],
             "replicas": self.layout.replicas,
             "projection": self.projection,
             "capacity": self.capacity,
@@ -956,9 +960,6 @@ class BidirectionalNetwork:
     def recalled_stimulus(self, values, replica=0):
         """The stimulus that rates or drives of the bottom cells stand for.
 
-        With a stream of high frequencies its cells have a share in it, see
-        `bsd.networks.frequencies.with_contrasts`.
-
         Parameters
         ----------
         values : ndarray, shape (n, n_cells)
@@ -969,13 +970,33 @@ class BidirectionalNetwork:
         -------
         ndarray, shape (n, n_stimulus)
         """
-        bottom = values[:, self.layout.population("B0", replica).cells][:, self.intensity_cells]
-        if self.layout.high is None:
-            return bottom
-        contrasts = values[:, self.layout.population("B0" + HIGH, replica).cells]
-        images = bottom.reshape(-1, *image_shape(self.n_stimulus)[:2])
-        cutoff = self.replica_parameters[replica].encoding.cutoff
-        return with_contrasts(images, contrasts, cutoff).reshape(bottom.shape)
+        bottom = values[:, self.layout.population("B0", replica).cells]
+        return bottom[:, self.intensity_cells]
+
+    def recalled_rates(self, rates, replica=0):
+        """The stimulus that rates of the bottom cells stand for, as intensities.
+
+        With a stream of high frequencies its cells have a share in it, see
+        `bsd.networks.frequencies.with_contrasts`.
+
+        Parameters
+        ----------
+        rates : ndarray, shape (n, n_cells)
+            Of all pyramidal cells, in units of f_max.
+        replica : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_stimulus)
+            In 0 to 1.
+        """
+        recalled = self.recalled_stimulus(rates, replica)
+        if self.layout.high:
+            contrasts = rates[:, self.layout.population("B0" + HIGH, replica).cells]
+            images = recalled.reshape(-1, *image_shape(self.n_stimulus)[:2])
+            cutoff = self.replica_parameters[replica].encoding.cutoff
+            recalled = with_contrasts(images, contrasts, cutoff).reshape(recalled.shape)
+        return recalled.clip(0, 1)
 
     def _parameters_of(self, population):
         return self.replica_parameters[population.replica]

@@ -185,8 +185,8 @@ def _projections(network, values):
             {
                 "name": projection.name,
                 "kind": projection.kind,
-                "source": projection.source.name,
-                "target": projection.target.name,
+                "source": "+".join(layout.streams(projection.source)),
+                "target": "+".join(layout.streams(projection.target)),
                 "connectivity": _connectivity(network, projection),
                 "synapses": int(network.connectivity(projection).sum()),
                 "learning_rate": rate,

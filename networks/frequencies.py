@@ -9,14 +9,15 @@ those that recall the image, and both together are what is recalled.
 
 import numpy as np
 
-__all__ = ["CONTRAST", "GAIN", "OWN", "high_frequencies", "with_contrasts"]
+__all__ = ["CONTRAST_SHARE", "GAIN", "IMAGE_SHARE", "high_frequencies", "with_contrasts"]
 
 #: Intensities of ON and OFF afferents per contrast: a faint one is more than a spike or none.
 GAIN = 2.5
 
 #: Shares of the high frequencies of a recalled image, and of the contrasts recalled beside it.
-#: Spikes of both are noisy, but not alike. Chosen on validation images, see docs/generation.md.
-OWN, CONTRAST = 0.75, 0.5
+#: Spikes of both are noisy, but not alike; and recalled images are blurred, so that together they
+#: are more than 1. Chosen on validation images, see docs/generation.md.
+IMAGE_SHARE, CONTRAST_SHARE = 0.75, 0.5
 
 
 def high_frequencies(images, cutoff):
@@ -55,11 +56,12 @@ def with_contrasts(images, contrasts, cutoff):
     Returns
     -------
     ndarray, shape (n, height, width)
-        low pass + `OWN` (image - low pass) + `CONTRAST` (ON - OFF) / `GAIN`
+        low pass + `IMAGE_SHARE` (image - low pass) + `CONTRAST_SHARE` (ON - OFF) / `GAIN`
     """
     low = _low_pass(images, cutoff)
     on, off = np.hsplit(contrasts, 2)
-    return low + OWN * (images - low) + CONTRAST / GAIN * (on - off).reshape(images.shape)
+    high = (on - off).reshape(images.shape) / GAIN
+    return low + IMAGE_SHARE * (images - low) + CONTRAST_SHARE * high
 
 
 def _low_pass(images, cutoff):

@@ -225,9 +225,9 @@ class Layout:
         return first if high is None else replace(first, size=first.size + high.size)
 
     def target(self, population):
-        """The population onto whose basal dendrites this one projects, or None.
+        """The population onto whose basal dendrites this one projects, both streams of a layer.
 
-        Both streams are reached.
+        None at the end of a pathway, and for high frequencies of the stimulus.
         """
         name, top = population.name.removesuffix(HIGH), self.depth + 1
         if name == "S":
@@ -265,6 +265,12 @@ class Layout:
                 )
                 start = projections[-1].synapse_slice.stop
         return projections
+
+    def streams(self, population):
+        """Names of the populations that one from `both_streams` is made of."""
+        own = self.population(population.name, population.replica)
+        high = [] if own.size == population.size else [own.name + HIGH]
+        return [own.name, *high]
 
     def projection(self, name, replica=0):
         """The projection of that name."""

@@ -1,8 +1,11 @@
 """The project files say the same: pyproject, lock, environment, citation, Makefile."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -99,6 +102,29 @@ def test_every_package_folder_is_listed():
             parts = init.parent.relative_to(ROOT / folder).parts
             found.add(".".join([package, *parts]))
     assert found == listed
+
+
+def test_wheel_holds_the_package_and_its_templates(tmp_path):
+    source, needed = tmp_path / "source", set()
+    for folder in ("equations", "networks", "analysis", "runs"):
+        shutil.copytree(
+            ROOT / folder, source / folder,
+            ignore=shutil.ignore_patterns("__pycache__", "examples"),
+        )
+        files = (file for file in (source / folder).rglob("*") if file.is_file())
+        needed |= {f"bsd/{file.relative_to(source)}" for file in files}
+    assert {".py", ".j2", ".yaml"} == {Path(name).suffix for name in needed}
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+         "--wheel-dir", tmp_path, source],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert needed == {
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("bsd/")
+    }
 
 
 def test_citation_names_package_and_paper():

@@ -150,13 +150,13 @@ def gpu():
         )
     if asked.returncode != 0:
         raise InputError(f"no NVIDIA driver (libcuda.so.1): use a machine with one, {_ELSEWHERE}.")
-    capability, newest, name = asked.stdout.strip().split(" ", 2)
+    capability, newest, *name = asked.stdout.split()
     if nvcc_version()[0] > int(newest):
         raise InputError(
             f"the NVIDIA driver is for CUDA {newest}, nvcc of CUDA {nvcc_version()[0]}: update the "
             f"driver, or set CUDA_HOME to a toolkit of CUDA {newest}."
         )
-    return capability, name
+    return capability, " ".join(name)
 
 
 def check_machine():

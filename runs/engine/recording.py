@@ -306,9 +306,9 @@ def _recalled(network, table, outputs, replica):
             "trial": np.repeat(table["trial"].to_numpy()[kept], n),
             "replica": replica,
             "pixel": np.tile(np.arange(n), len(kept)),
-            "rate": network.recalled_stimulus(
+            "rate": network.recalled_rates(
                 outputs["trial_cells.n_s"][kept] / most, replica
-            ).clip(0, 1).ravel(),
+            ).ravel(),
             "drive": network.recalled_stimulus(outputs["trial_cells.u"][kept], replica).ravel(),
         }
     )

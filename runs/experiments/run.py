@@ -782,7 +782,15 @@ def _in_processes(experiment, out, runs, options, progress):
                     args=(events, name, experiment, out / name),
                     kwargs={**options, "resume": resume, "seed": seed, "fold": fold},
                 )
-                process.start()  # raises in a script without `if __name__ == "__main__":`
+                try:
+                    process.start()
+                except RuntimeError as error:
+                    if "bootstrapping" not in str(error):
+                        raise
+                    raise InputError(
+                        "several runs are processes of their own, which import the script again: "
+                        "call run_many under `if __name__ == '__main__':`."
+                    ) from None
                 alive[name] = process
             try:
                 kind, name, content = events.get(timeout=0.5)

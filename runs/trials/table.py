@@ -136,7 +136,8 @@ def check_table(table, dataset, n_concepts):
         if n_concepts == 0 and (table[name] >= 0).any():
             raise InputError(
                 f"trial table: the network is an autoencoder and has no concepts: leave {name!r} "
-                "out, or give its data set codes."
+                f"out (training_trials and test_trials do, with source={AUTOENCODER!r}), or give "
+                "its data set codes."
             )
         if not table[name].between(-1, n_concepts - 1).all():
             raise InputError(f"trial table: concepts must lie in 0 to {n_concepts - 1}, or be -1.")

@@ -10,6 +10,7 @@ from bsd.analysis import figures
 from bsd.analysis.style import FittedFigure
 from bsd.equations import InputError
 from bsd.runs.bench import speed, torch_process
+from bsd.runs.engine import cuda
 
 from ..gpu import MISSING
 
@@ -17,6 +18,10 @@ KEYS = {
     "ms_per_training_trial", "ms_per_test_trial", "ns_per_event", "compile_s", "create_s",
     "ratio_torch_batch1", "ratio_torch_batch128", "peak_mb",
 }
+COHORT_NUMBERS = (
+    "compile_s", "create_s", "ms_per_training_trial", "ms_per_test_trial", "device_mb",
+    "kernels_per_step", "copies_per_step",
+)
 
 
 def test_every_number_is_measured(speed_frame):
@@ -182,6 +187,32 @@ def test_every_cohort_is_compared_with_one_network_on_one_core():
         ((64, 32, 10), device, n)
         for device, n in [("cpp", 1), *(("cuda", n) for n in (1, 4, 16, 64, 256))]
     ]
+
+
+def test_command_for_a_gpu(monkeypatch, bsd, tmp_path):
+    """The networks that are asked for, and the GPU's name among the settings."""
+    asked = []
+
+    def measure(cases, finished, save, progress):
+        asked.append(cases)
+        row = {"network": "9-8-3", "device": "cpp", "replicas": 1, "width": 8, "synapses": 99,
+               "steps": 8, "trials_per_s": 2.0, "speedup": 1.0,
+               **dict.fromkeys(COHORT_NUMBERS, 1.0)}
+        return pd.DataFrame([row, row | {"device": "cuda", "trials_per_s": 4.0}])
+
+    monkeypatch.setattr(cuda, "check_machine", lambda: None)
+    monkeypatch.setattr(speed, "gpu", lambda: ("9.0", "NVIDIA X1"))
+    monkeypatch.setattr(speed, "measure_cohorts", measure)
+    call = ("bench", "speed", "--device", "cuda", "--json", "--out", tmp_path)
+    code, out, err = bsd(*call, "--layers", "9-8-3")
+    assert code == 0, err
+    assert asked == [speed.cohort_cases((9, 8, 3))]
+    assert [row["trials_per_s"] for row in json.loads(out.splitlines()[-1])["rows"]] == [2, 4]
+    assert {f.name for f in tmp_path.iterdir()} == {"cohorts.csv", "cohorts.png", "settings.json"}
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["gpu"] == "NVIDIA X1" and settings["networks"] == ["9-8-3"]
+    assert bsd(*call)[0] == 0
+    assert asked[1] == speed.cohort_cases()
 
 
 @pytest.mark.skipif(MISSING is None, reason="this machine has a GPU")

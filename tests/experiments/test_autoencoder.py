@@ -158,10 +158,12 @@ def test_shown_and_audited_network_has_no_concepts():
 
 
 def test_energy_of_two_streams(folder):
-    """Stimulus spikes of both streams are synaptic events of the forward network."""
+    """Stimulus spikes count for the forward network; those of high frequencies reach no synapse."""
     counts, trials = (pd.read_parquet(folder / f"{n}.parquet") for n in ("counts", "trials"))
     energy = energy_per_trial(counts, trials)
     assert set(energy["pathway"]) == {"forward", "backward"}
+    high = counts[counts["population"] == "S_high"]
+    assert high["spikes"].sum() > 0 and (high["synaptic_events"] == 0).all()
     own = counts[(counts["pathway"] == "forward") | counts["population"].isin(["S", "S_high"])]
     own = own[own["population"] != "F2"]
     expected = (own["synaptic_events"] + own["spikes"]).sum()

@@ -4,6 +4,8 @@ import ctypes
 import gc
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -438,3 +440,19 @@ def test_a_diverging_run_has_warnings(small, tmp_path):
     assert while_running and set(while_running) <= set(metrics["warnings"])
     report = write_report(tmp_path).read_text()
     assert 'id="warnings"' in report and "has exploded" in report
+
+
+def test_script_without_a_main_guard_is_told_so(tmp_path):
+    """Processes of several runs import it again."""
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from bsd.runs.experiments import experiment, run_many
+run_many(
+    experiment("demo").changed(epochs=1, hidden=[8, 8]), {str(tmp_path / "out")!r}, seeds=[0, 1],
+    device="runtime",
+)
+""")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "call run_many under `if __name__ == '__main__':`" in done.stderr
+    assert "NoneType" not in done.stderr

@@ -178,6 +178,18 @@ def test_populations_and_projections_are_those_of_the_layout(described):
         assert rows["synapses"].sum() == len(getattr(objects, name)), name
 
 
+def test_synapses_of_two_streams_are_between_the_cells_that_are_named():
+    parameters = DISCRETE.updated({"encoding.cutoff": 0.2})
+    description = describe(BidirectionalNetwork([9, 5, 4, 3], parameters))
+    cells = description.populations.set_index("name")["cells"]
+    projections = description.projections
+    basal = projections[projections["connectivity"] == "all-to-all"].set_index("name")
+    assert tuple(basal.loc["Theta0", ["source", "target"]]) == ("B1+B1_high", "B0+B0_high")
+    for row in basal.itertuples():
+        pre, post = (cells[names.split("+")].sum() for names in (row.source, row.target))
+        assert row.synapses == pre * post
+
+
 def test_interneurons_are_those_of_the_brian2_objects(described):
     _, description, objects = described
     table = description.interneurons.groupby("kind")

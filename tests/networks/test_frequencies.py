@@ -5,7 +5,13 @@ import pytest
 
 from bsd.equations import DISCRETE, InputError
 from bsd.networks import BidirectionalNetwork
-from bsd.networks.frequencies import CONTRAST, GAIN, OWN, high_frequencies, with_contrasts
+from bsd.networks.frequencies import (
+    CONTRAST_SHARE,
+    GAIN,
+    IMAGE_SHARE,
+    high_frequencies,
+    with_contrasts,
+)
 
 
 def test_gratings_pass_as_the_transfer_function_says():
@@ -20,29 +26,45 @@ def test_gratings_pass_as_the_transfer_function_says():
 
 
 def test_contrasts_have_a_share_in_the_recalled_image():
-    """Where they are those of the image, these are OWN + CONTRAST times as large, to 1e-12."""
+    """Where they are those of the image, these are as many times as large, to 1e-12."""
     generator = np.random.default_rng(3)
     images = 0.5 + 0.1 * generator.random((4, 8, 6))
     contrasts = high_frequencies(images, 0.1)
     assert 0 < contrasts.max() < 1
     high = (contrasts[:, :48] - contrasts[:, 48:]).reshape(images.shape) / GAIN
     np.testing.assert_allclose(
-        with_contrasts(images, contrasts, 0.1), images + (OWN + CONTRAST - 1) * high, atol=1e-12
+        with_contrasts(images, contrasts, 0.1),
+        images + (IMAGE_SHARE + CONTRAST_SHARE - 1) * high,
+        atol=1e-12,
     )
     unseen = with_contrasts(images, np.zeros_like(contrasts), 0.1)
-    np.testing.assert_allclose(unseen, images - (1 - OWN) * high, atol=1e-12)
+    np.testing.assert_allclose(unseen, images - (1 - IMAGE_SHARE) * high, atol=1e-12)
 
 
 def test_both_streams_recall(small_network):
-    """Of the second of two replicas, from values of its own cells alone."""
+    """Rates, within 0 and 1; of the second of two replicas, from values of its own cells alone."""
     network = small_network(assignments={"encoding.cutoff": 0.2}, replicas=2)
     values = np.random.default_rng(4).random((3, network.layout.n_cells))
     image, contrasts = (
         values[:, network.layout.population(name, 1).cells] for name in ("B0", "B0_high")
     )
-    expected = with_contrasts(image.reshape(3, 3, 3), contrasts, 0.2).reshape(3, 9)
-    np.testing.assert_array_equal(network.recalled_stimulus(values, 1), expected)
+    expected = with_contrasts(image.reshape(3, 3, 3), contrasts, 0.2).reshape(3, 9).clip(0, 1)
+    np.testing.assert_array_equal(network.recalled_rates(values, 1), expected)
     assert np.abs(expected - image).max() > 0.1
+    np.testing.assert_array_equal(network.recalled_stimulus(values, 1), image)
+
+
+def test_high_frequencies_teach_only(small_network):
+    network = small_network(assignments={"encoding.cutoff": 0.2}, replicas=2)
+    layout = network.layout
+    assert [p.name for p in layout.projections] == 2 * ["W0", "Theta2"] + 2 * [
+        "W1", "W2", "Theta0", "Theta1"
+    ]
+    for replica in (0, 1):
+        high = layout.population("S_high", replica)
+        assert layout.target(high) is None
+        assert layout.partner(high) == layout.population("B0_high", replica)
+        assert layout.projection("W0", replica).shape == (9, 12)
 
 
 def test_high_frequencies_are_intensities():

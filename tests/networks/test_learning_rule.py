@@ -270,6 +270,7 @@ def test_weight_change_equals_the_rule(
     for seen, learn in zip(observe(simulation, table[:5]), table["learn"], strict=False):
         rule.trial(seen, learn)
     before = simulation.weights()
+    assert before.keys() == rule.projections.keys()
     (last,) = observe(simulation, table[5:])
     after = simulation.weights()
     changes_by_rule = rule.trial(last, table["learn"][5])
