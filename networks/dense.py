@@ -13,16 +13,17 @@ and `writes` declare which variables of the presynaptic cell, the postsynaptic c
 synapse each function touches.
 
 NumPy and C++ compute all cells at once, row by row, when the first of them asks. On CUDA every
-postsynaptic cell is a thread that visits the presynaptic cells from the first to the last that
-projects to it: neighbouring threads then read neighbouring weights. Where they lie is two integers
-per cell, `arrays` names all that a kernel needs. Where all rows of a population are alike, as in
-all-to-all projections, the next row is one row length away, else it is looked up (`BANDED_CUDA`).
+postsynaptic cell is a thread that visits the presynaptic cells that fired, from the first to the
+last that projects to it: neighbouring threads then read neighbouring weights. Where they lie is two
+integers per cell, `arrays` names all that a kernel needs. Where all rows of a population are alike,
+as in all-to-all projections, the next row is one row length away, else it is looked up
+(`BANDED_CUDA`).
 """
 
 import numpy as np
 from brian2 import Function, get_device
 
-__all__ = ["COMPUTED", "DenseProjection"]
+__all__ = ["COMPUTED", "THREADS", "DenseProjection"]
 
 #: The strings of the model that the functions compute, word by word.
 COMPUTED = {
@@ -305,83 +306,127 @@ _CUDA_ARRAYS = {
     ),
 }
 
-#: The rows of a population follow one another. A thread has few neighbours and waits long for each
-#: weight, so it asks for those of 16 rows before it adds the first; in place of the weight of a
-#: silent cell it reads that of the first row, which stays in the cache.
-DRIVE_CUDA = """
-static inline __host__ __device__ @REAL@ @NAME@(
+#: Threads of a block on CUDA, at most.
+THREADS = 128
+
+#: The threads of a warp whose cells have the same sources share the search for those that fired:
+#: each looks at 8 of them, `@NAME@_found` counts and lists what was found, and all visit these rows
+#: alone. A thread has few neighbours and waits long for a weight: it asks for 8 before it adds one.
+_WARP_CUDA = """
+static inline __device__ unsigned @NAME@_group(const int32_t start, const int32_t n)
+{
+    const unsigned threads = __match_any_sync(__activemask(), (uint64_t)start << 32 | n);
+    const unsigned from_first = threads >> (__ffs(threads) - 1);
+    return from_first & (from_first + 1) ? 1u << threadIdx.x % warpSize : threads;  // or alone
+}
+
+static inline __device__ int32_t @NAME@_found(
+    const unsigned group, const @REAL@* values, const int32_t n, int32_t* list)
+{
+    const int32_t threads = __popc(group), thread = threadIdx.x % warpSize;
+    const int32_t own = thread - (__ffs(group) - 1);
+    int32_t found = 0;
+    __syncwarp(group);
+#pragma unroll
+    for (int32_t k = 0; k < 8; k++)
+    {
+        const int32_t row = k*threads + own;
+        const bool there = row < n && values[row] @TEST@ 0;
+        const unsigned all = __ballot_sync(group, there);
+        if (there) list[found + __popc(all & ((1u << thread) - 1))] = row;
+        found += __popc(all);
+    }
+    __syncwarp(group);
+    return found;
+}
+"""
+
+#: Where the list of a group lies, and how many rows its threads look at.
+_LIST_CUDA = """
+    __shared__ int32_t lists[8*@THREADS@];
+    const unsigned group = @NAME@_group(start, n);
+    int32_t* list = lists + 8*(threadIdx.x - threadIdx.x % warpSize + __ffs(group) - 1);
+    const int32_t rows = 8*__popc(group);
+""".replace("@THREADS@", str(THREADS))
+
+DRIVE_CUDA = _WARP_CUDA.replace("@TEST@", ">") + """
+static inline __device__ @REAL@ @NAME@(
     const int32_t i, const @REAL@* emit, const int32_t* source_start, const int32_t* source_stop,
     const int32_t* target_start, const int32_t* target_stop, const int32_t* first_synapse,
     const @REAL@* w)
 {
     const int32_t start = source_start[i], n = source_stop[i] - start;
     if (n == 0) return 0;
+@LIST@
     const int32_t length = target_stop[start] - target_start[start];
     const @REAL@* column = w + first_synapse[start] + (i - target_start[start]);
-    emit += start;
     @REAL@ sum = 0;
-    for (int32_t k = 0; k < n; k += 16)
+    for (int32_t k = 0; k < n; k += rows)
     {
-        @REAL@ fired[16], weight[16];
-#pragma unroll
-        for (int32_t j = 0; j < 16; j++)
-            fired[j] = emit[k + j < n ? k + j : k];
-#pragma unroll
-        for (int32_t j = 0; j < 16; j++)
+        const int32_t found = @NAME@_found(group, emit + start + k, n - k, list);
+        for (int32_t f = 0; f < found; f += 8)
         {
-            if (k + j >= n) fired[j] = 0;
-            weight[j] = column[fired[j] > 0 ? (int64_t)(k + j)*length : 0];
-        }
+            @REAL@ weight[8];
 #pragma unroll
-        for (int32_t j = 0; j < 16; j++)
-            sum += fired[j] > 0 ? weight[j] : (@REAL@)0;
+            for (int32_t j = 0; j < 8; j++)
+                weight[j] = f + j < found ? column[(int64_t)list[f + j]*length] : (@REAL@)0;
+#pragma unroll
+            for (int32_t j = 0; j < 8; j++)
+                sum += weight[j];
+        }
+        column += (int64_t)rows*length;
     }
     return sum;
 }
-"""
+""".replace("@LIST@", _LIST_CUDA)
 
-#: Cells without an error and rows of silent cells are skipped; 8 rows are asked for at a time.
-UPDATE_CUDA = """
-static inline __host__ __device__ @REAL@ @NAME@(
+#: Cells without an error are skipped, too.
+UPDATE_CUDA = _WARP_CUDA.replace("@TEST@", "!=") + """
+static inline __device__ @REAL@ @NAME@(
     const int32_t i, const @REAL@* r_learn, const @REAL@* teach, const @REAL@* w_max,
     const int32_t* source_start, const int32_t* source_stop, const int32_t* target_start,
     const int32_t* target_stop, const int32_t* first_synapse, @REAL@* w)
 {
     const int32_t start = source_start[i], n = source_stop[i] - start;
+    if (n == 0) return 0;
+@LIST@
     const @REAL@ error = teach[i];
-    if (n == 0 || error == 0) return 0;
+    if (!__any_sync(group, error != 0)) return 0;
     const int32_t length = target_stop[start] - target_start[start];
-    const int64_t first = first_synapse[start] + (i - target_start[start]);
-    r_learn += start;
+    int64_t first = first_synapse[start] + (i - target_start[start]);
     @REAL@ changed = 0;
-    for (int32_t k = 0; k < n; k += 8)
+    r_learn += start;
+    for (int32_t k = 0; k < n; k += rows)
     {
-        @REAL@ r[8], weight[8], most[8];
-#pragma unroll
-        for (int32_t j = 0; j < 8; j++)
-            r[j] = r_learn[k + j < n ? k + j : k];
-#pragma unroll
-        for (int32_t j = 0; j < 8; j++)
+        const int32_t found = @NAME@_found(group, r_learn + k, n - k, list);
+        for (int32_t f = 0; error != 0 && f < found; f += 8)
         {
-            if (k + j >= n) r[j] = 0;
-            const int64_t at = r[j] == 0 ? first : first + (int64_t)(k + j)*length;
-            weight[j] = w[at];
-            most[j] = w_max[@AT@];
-        }
+            @REAL@ r[8], weight[8], most[8];
 #pragma unroll
-        for (int32_t j = 0; j < 8; j++)
-        {
-            if (r[j] == 0) continue;
-            const @REAL@ bound = most[j];
-            @REAL@ value = weight[j] + r[j]*error;
-            value = value > bound ? bound : value;
-            w[first + (int64_t)(k + j)*length] = value < -bound ? -bound : value;
-            changed += 1;
+            for (int32_t j = 0; j < 8; j++)
+            {
+                const int32_t row = f + j < found ? list[f + j] : 0;
+                const int64_t at = first + (int64_t)row*length;
+                r[j] = f + j < found ? r_learn[k + row] : (@REAL@)0;
+                weight[j] = w[at];
+                most[j] = w_max[@AT@];
+            }
+#pragma unroll
+            for (int32_t j = 0; j < 8; j++)
+            {
+                if (f + j >= found) break;
+                const @REAL@ bound = most[j];
+                @REAL@ value = weight[j] + r[j]*error;
+                value = value > bound ? bound : value;
+                w[first + (int64_t)list[f + j]*length] = value < -bound ? -bound : value;
+                changed += 1;
+            }
         }
+        first += (int64_t)rows*length;
     }
     return changed;
 }
-"""
+""".replace("@LIST@", _LIST_CUDA)
 
 #: The same functions where rows differ: a cell may lie outside the range of one of its sources.
 _DRIVE_BANDED = """

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from bsd.equations.errors import InputError
-from bsd.runs.engine.sources import UNITS, shorten
+from bsd.runs.engine.sources import UNITS, shorten, skip_unrecorded
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     cache_directory,
@@ -79,8 +79,25 @@ def generate(network, directory):
         devices__cpp_standalone__openmp_threads=0,
     ):
         manifest = write_project(network, directory, "cpp_standalone")
-    _shorten(Path(directory), {spec["file"] for spec in manifest["outputs"].values()})
+    directory = Path(directory)
+    skip_unrecorded(directory, ".cpp", network)
+    _collect_without_branches(directory)
+    _shorten(directory, {spec["file"] for spec in manifest["outputs"].values()})
     return manifest
+
+
+def _collect_without_branches(directory):
+    """Write every cell to the list of those that fire, and go on in the list if it does.
+
+    A processor cannot foresee which cells fire. The list has room for one cell more than there are.
+    """
+    for file in directory.glob("code_objects/*_thresholder_codeobject*.cpp"):
+        text = re.sub(
+            r"if\s*\(_cond\) \{\s*(\w+)\[_count\+\+\] = _idx;\s*\}",
+            r"\1[_count] = _idx;\n        _count += _cond;",
+            file.read_text(),
+        )
+        file.write_text(text)
 
 
 def _shorten(directory, outputs):

@@ -15,8 +15,9 @@ from pathlib import Path
 from brian2 import BrianLogger
 
 from bsd.equations.errors import InputError
+from bsd.networks.dense import THREADS
 from bsd.runs.engine import cpp
-from bsd.runs.engine.sources import UNITS, shorten
+from bsd.runs.engine.sources import UNITS, code_objects, replace_once, shorten, skip_unrecorded
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     hashed,
@@ -30,10 +31,6 @@ __all__ = ["CudaSimulator", "check_compute_capability", "check_machine", "genera
 #: No fast-math: with its approximate division floor(x/y) can miss a whole number, and with it the
 #: time step within a trial.
 FLAGS = ["-std=c++17", "-w"]
-
-#: At most so many threads in a block, so that a network of some 1000 cells is spread over all
-#: multiprocessors, and a spike with one synapse does not occupy 1024 threads.
-THREADS = 128
 
 #: Asks the driver in a process of its own: CUDA does not survive a fork of the process.
 _ASK_DRIVER = """
@@ -186,9 +183,9 @@ def check_compute_capability(text):
     ------
     InputError
     """
-    if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < 5:
+    if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < 7:
         raise InputError(
-            f"compute capability {text!r}: give that of the GPU, at least 5.0, for example 9.0 "
+            f"compute capability {text!r}: give that of the GPU, at least 7.0, for example 9.0 "
             "(H100, H200), 8.9 (RTX 40), 8.0 (A100)."
         )
 
@@ -249,6 +246,7 @@ def generate(network, directory, compute_capability):
         tools.reset_gpu_selection()
     _correct(directory, network.parameters.timing, trials[0])
     manifest["launches"] = launches(directory, network.parameters.timing)
+    skip_unrecorded(directory, ".cu", network)
     shorten(directory, ".cu", _PROGRAM, {spec["file"] for spec in manifest["outputs"].values()})
     _write_makefile(directory, compute_capability)
     return manifest
@@ -284,38 +282,81 @@ def _correct(directory, timing, n_trials):
     sources = sorted(directory.glob("code_objects/*.cu"))
     # a kernel cannot end the run after the last trial of the chunk, see bsd.networks.trial_count
     end = f"{n_trials}[0]*{float(timing.duration)!r} + {float(timing.dt)!r}"
-    _replace(
+    replace_once(
         [directory / "main.cu"],
         r"\.run\(([\d.e+-]+), report_progress,",
         rf".run(std::min(\1, {end}), report_progress,",
     )
     # paths of input files in lower case
     lower = r"c = std::tolower\(static_cast<unsigned char>\(c\)\);"
-    _replace([directory / "objects.cu"], lower, "")
-    _replace(
+    replace_once([directory / "objects.cu"], lower, "")
+    # so that some 1000 cells are spread over all multiprocessors
+    replace_once(
         [directory / "objects.cu"],
         r"max_threads_per_block = props\.maxThreadsPerBlock;",
         f"max_threads_per_block = std::min({THREADS}, props.maxThreadsPerBlock);",
     )
     kernels = [file for file in sources if "blockSizeLimit" in file.read_text()]
-    _replace(
+    replace_once(
         kernels, r"0, 0\)(\s*// last args: dynamicSMemSize, blockSizeLimit)", rf"0, {THREADS})\1"
     )
     # a search for pairs of cells with several synapses, in a tree of all synapses: there are none
     creation = [file for file in sources if "source_target_count" in file.read_text()]
-    _replace(
+    replace_once(
         creation,
         r"for \(int _i=0; _i<newsize; _i\+\+\)(\s*\{\s*// Note that source_target_count)",
         r"for (int _i=newsize; _i<newsize; _i++)\1",
     )
     # the synapses of each presynaptic cell in a copy of their own, which takes seconds in a cohort
     pushing = [file for file in sources if "h_ptr_d_ptr_synapse_ids_by_pre" in file.read_text()]
-    _replace(
+    replace_once(
         pushing,
         r"CUDA_SAFE_CALL\(\s*cudaMemcpy\(h_ptr_d_ptr_synapse_ids_by_pre\[i\],.*?\)\s*\);",
         _COPY_AT_ONCE,
     )
+    # the host waits for the number of spikes, to start a block for each: the device knows it, and
+    # a thread is enough where a cell has one synapse
+    for pathways, at_start, check, blocks in (
+        (_ONE_SYNAPSE_EACH, _THREAD_OF_A_SPIKE, r" && \2_max_size == 1", r"(n + t - 1)/t"),
+        (["memory_pattern"], _BLOCK_OF_A_SPIKE, "", "n"),
+    ):
+        files = code_objects(directory, [f"{name}_pre" for name in pathways], ".cu")
+        replace_once(
+            files,
+            r"(int _threads_per_block = blockDim\.x;.*?int _vectorisation_idx = _idx;)",
+            rf"\1\n{at_start}",
+        )
+        replace_once(
+            files,
+            r"(if \((\w+)_max_size > 0\)\s*\{\s*int32_t num_spiking_neurons;.*?)"
+            r"cudaMemcpy\(&num_spiking_neurons,\s*&\w+\[\w+\]\[(\w+) - 1\],.*?DeviceToHost\);\s*"
+            r"num_blocks = num_parallel_blocks \* num_spiking_neurons;",
+            r"\1" + _AS_MANY_AS_CELLS.replace("@CHECK@", check).replace("@BLOCKS@", blocks),
+        )
 
+
+#: Synapses objects of cells that have one synapse each.
+_ONE_SYNAPSE_EACH = ["afferent_apical", "cortical_apical", "relay", "context", "context_chain"]
+
+#: The list of spikes is filled up with -1.
+_THREAD_OF_A_SPIKE = """\
+    if (_idx >= num_spiking_neurons || eventspace[_idx] < 0) return;
+    bid = _idx;
+    tid = 0;
+    _threads_per_block = 1;
+"""
+
+_BLOCK_OF_A_SPIKE = "    if (eventspace[bid] < 0) return;\n"
+
+_AS_MANY_AS_CELLS = """\
+if (!(num_parallel_blocks == 1@CHECK@))
+            {
+                std::cerr << "\\2: threads would not reach all synapses" << std::endl;
+                exit(1);
+            }
+            const int n = \\3 - 1, t = num_threads;
+            num_spiking_neurons = n;  // at most
+            num_blocks = @BLOCKS@;"""
 
 _COPY_AT_ONCE = """\
 static std::vector<int32_t> _all_ids;
@@ -326,15 +367,6 @@ static std::vector<int32_t> _all_ids;
                         cudaMemcpy(d_ptr_synapse_ids, _all_ids.data(),
                             sizeof(int32_t) * _all_ids.size(), cudaMemcpyHostToDevice)
                         );"""
-
-
-def _replace(files, pattern, new):
-    """Replace a pattern that each of some files has once."""
-    for file in files:
-        text, found = re.subn(pattern, new, file.read_text(), flags=re.DOTALL)
-        if found != 1:
-            raise RuntimeError(f"brian2cuda's {file.name} has {pattern!r} {found} times, not once")
-        file.write_text(text)
 
 
 def launches(directory, timing):
@@ -350,8 +382,8 @@ def launches(directory, timing):
     -------
     dict of str to int
         ``kernels_per_step``, ``copies_per_step`` and, on top of these, at each learning tick,
-        ``kernels_per_trial``, ``copies_per_trial``. Launches that are left out when no cell
-        fired are counted.
+        ``kernels_per_trial``, ``copies_per_trial``. What is left out in trials whose
+        spikes are not recorded is counted.
     """
     main = (directory / "main.cu").read_text()
     dt = {name: float(value) for name, value in re.findall(r"_array_(\w+)_dt\[0\] = (.*);", main)}

@@ -1,15 +1,89 @@
-"""The sources that a standalone device wrote, made faster to compile.
+"""The sources that a standalone device wrote, made faster to compile and to run.
 
 Compilers spend most of their time on the headers that each of some 70 files includes, and on
-writing results that nobody reads.
+writing results that nobody reads; programs spend some on spikes that nobody records.
 """
 
 import re
 
-__all__ = ["UNITS", "shorten"]
+from bsd.networks import CONTROL_COLUMNS
+
+__all__ = ["UNITS", "code_objects", "replace_once", "shorten", "skip_unrecorded"]
 
 #: Files that are compiled, without suffix.
 UNITS = ("code_objects", "program")
+
+
+#: Code that decides which spikes are kept.
+_KEEPING = (
+    "cells_recorded_thresholder", "cell_spikes",
+    "afferents_recorded_thresholder", "afferent_spikes",
+)
+
+_RETURN = """\
+{
+        // the row of the trial table tells whether this trial is recorded, in any replica
+        const int64_t row = std::min<int64_t>(@CLOCK@.timestep[0]/@STEPS@, @LAST@);
+        bool recorded = false;
+        for (int k = @COLUMN@; k < @WIDTH@; k += @COLUMNS@)
+            recorded |= control_values[row*@WIDTH@ + k] > 0;
+        if (!recorded) return;
+    }
+"""
+
+
+def code_objects(directory, names, suffix):
+    """Files of code objects, to whose names Brian2 may add a number."""
+    files = sorted((directory / "code_objects").glob(f"*{suffix}"))
+    wanted = re.compile(rf"({'|'.join(names)})_codeobject(_\d+)?")
+    return [file for file in files if wanted.fullmatch(file.stem)]
+
+
+def skip_unrecorded(directory, suffix, network):
+    """Look for spikes to keep in the trials that are recorded only.
+
+    Parameters
+    ----------
+    directory : Path
+        Project as Brian2 wrote it.
+    suffix : str
+        Of its sources, ``".cpp"`` or ``".cu"``.
+    network : BidirectionalNetwork
+        Left as it is if its equations do not take `recording` from the trial table.
+    """
+    reading = "recording = control(t, n_control*replica + 1)"
+    readers = [network.equations[name] for name in ("READ_CONTROL", "START_AFFERENT_TRIAL")]
+    if not all(reading in equations for equations in readers):
+        return
+    marks = {
+        "@STEPS@": network.parameters.timing.steps,
+        "@LAST@": network.capacity,
+        "@COLUMN@": CONTROL_COLUMNS.index("record"),
+        "@COLUMNS@": len(CONTROL_COLUMNS),
+        "@WIDTH@": len(CONTROL_COLUMNS) * network.layout.replicas,
+    }
+    main = (directory / f"main{suffix}").read_text()
+    for file in code_objects(directory, _KEEPING, suffix):
+        code = _RETURN.replace("@CLOCK@", re.search(rf"&(\w+), _run_{file.stem}\)", main)[1])
+        for mark, value in marks.items():
+            code = code.replace(mark, str(value))
+        start = rf"(void _run_{file.stem}\(\)\s*\{{\s*using namespace brian;\s*)"
+        replace_once([file], start, rf"\1{code}")
+
+
+def replace_once(files, pattern, new):
+    """Replace a pattern that each of some files has once.
+
+    Raises
+    ------
+    RuntimeError
+        If one has it never, or several times.
+    """
+    for file in files:
+        text, found = re.subn(pattern, new, file.read_text(), flags=re.DOTALL)
+        if found != 1:
+            raise RuntimeError(f"Brian2's {file.name} has {pattern!r} {found} times, not once")
+        file.write_text(text)
 
 
 def shorten(directory, suffix, program, outputs):

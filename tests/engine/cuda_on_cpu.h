@@ -6,6 +6,7 @@
 #define CURAND_H_
 #define __CUDA_ARCH__ 900
 #define __global__
+#define __shared__ static
 #define __device__
 #define __host__
 
@@ -43,6 +44,16 @@ template <class Kernel> void launch(int blocks, int threads, Kernel kernel)
     }
 }
 
+// every thread is a warp of its own; see cuda_warp.h
+constexpr int warpSize = 1;
+inline unsigned __activemask() { return 1; }
+template <class T> unsigned __match_any_sync(unsigned threads, T) { return threads; }
+inline unsigned __ballot_sync(unsigned, bool value) { return value; }
+inline bool __any_sync(unsigned, bool value) { return value; }
+inline void __syncwarp(unsigned) {}
+#define __popc __builtin_popcount
+#define __ffs __builtin_ffs
+#define __ffsll __builtin_ffsll
 inline void __syncthreads() {}
 inline void __threadfence() {}
 using std::max;

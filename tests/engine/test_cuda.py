@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from bsd.networks import dense
 from bsd.networks.layout import Layout
 from bsd.runs.engine import Simulation, cuda
 from bsd.runs.engine.export import export_cuda, load_results
+from bsd.runs.engine.sources import replace_once
 
 from ..gpu import needs_gpu
 from . import cuda_on_cpu
@@ -95,7 +97,8 @@ def table(trial_table):
     ]
     table = pd.concat(parts, ignore_index=True)
     carry = table["trial"] % 3 > 0  # where there are context cells
-    return table.assign(draw=2**31 - 40 + table["trial"] % 15, carry=carry)
+    record = table["trial"] % 4 > 0
+    return table.assign(draw=2**31 - 40 + table["trial"] % 15, carry=carry, record=record)
 
 
 # ---------------------------------------------------------------------- run
@@ -203,12 +206,15 @@ def test_export_runs_and_loads(on_cpu, small_network, dataset, trial_table, tmp_
 
 
 def library(text, folder, name="library"):
-    """Compile the text of CUDA functions as C++ and load it."""
+    """Compile the text of CUDA functions as C++, with threads in warps, and load it."""
     source = folder / f"{name}.cpp"
-    text = text.replace("static inline", 'extern "C"')
-    source.write_text(f"#include <cstdint>\n#define __host__\n#define __device__\n{text}")
-    subprocess.run(["g++", "-O2", "-w", "-shared", "-fPIC", source.name, "-o", f"{name}.so"],
-                   cwd=folder, check=True)
+    header = Path(__file__).with_name("cuda_warp.h")
+    source.write_text(f'#include "{header}"\n' + text.replace("static inline", 'extern "C"'))
+    subprocess.run(
+        ["g++", "-O2", "-std=c++17", "-w", "-shared", "-fPIC", "-pthread", source.name,
+         "-o", f"{name}.so"],
+        cwd=folder, check=True,
+    )
     return ctypes.CDLL(str(folder / f"{name}.so"))
 
 
@@ -236,7 +242,7 @@ def test_hash_is_that_of_numpy(tmp_path):
 
 def some_connected(name):
     """Ranges of targets of every cell, some empty, all others elsewhere; the top all to all."""
-    sizes = {"W0": (37, 16), "W1": (16, 19), "Theta0": (16, 37), "Theta1": (19, 16)}
+    sizes = {"W0": (37, 150), "W1": (150, 19), "Theta0": (150, 37), "Theta1": (19, 150)}
     if name not in sizes:
         return None
     return np.random.default_rng(len(name)).integers(0, 3, sizes[name]) == 0
@@ -250,10 +256,10 @@ def some_connected(name):
 def cohort(request):
     """Random weights, spikes and errors of three replicas; the arrays of each function.
 
-    Populations are a whole number of blocks of rows, a bit more, and less than one.
+    Populations begin and end within warps; some have more cells than a warp looks at at a time.
     """
     real, connected = request.param
-    layout = Layout((37, 16, 19, 4), replicas=3, **({"connected": connected} if connected else {}))
+    layout = Layout((37, 150, 19, 4), replicas=3, **({"connected": connected} if connected else {}))
     generator = np.random.default_rng(1)
     integers = {
         name: np.zeros(n, np.int32)
@@ -284,14 +290,24 @@ def cohort(request):
 
 def called(text, name, arrays, folder, real):
     """What a dense function returns for every cell; it may write into the arrays."""
-    kind = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}[real]
+    kind = {"float32": "float", "float64": "double"}[real]
     at = "0" if len(arrays["w_max"]) == 1 else "at"  # as DenseProjection
-    code = text.replace("@NAME@", name).replace("@REAL@", kind[0]).replace("@AT@", at)
-    function = getattr(library(code, folder, f"{name}-{real}-{abs(hash(code))}"), name)
-    function.restype = kind[1]
-    pointers = [arrays[a].ctypes.data_as(ctypes.c_void_p) for a in dense._CUDA_ARRAYS[name]]
-    n = len(arrays["teach"])
-    return np.array([function(ctypes.c_int32(i), *pointers) for i in range(n)])
+    code = text.replace("@NAME@", name).replace("@REAL@", kind).replace("@AT@", at)
+    given = [arrays[a] for a in dense._CUDA_ARRAYS[name]]
+    types = ["int32_t" if a.dtype == np.int32 else kind for a in given]
+    pointers = ", ".join(f"({of}*)arrays[{k}]" for k, of in enumerate(types))
+    code += f"""
+    static inline void all(int n, {kind}* out, void** arrays)
+    {{
+        in_warps(n, [&](int i) {{ out[i] = {name}(i, {pointers}); }});
+    }}
+    """
+    out = np.full(len(arrays["teach"]), np.nan, dtype=real)
+    addresses = (ctypes.c_void_p * len(given))(*(a.ctypes.data for a in given))
+    library(code, folder, f"{name}-{real}-{abs(hash(code))}").all(
+        len(out), ctypes.c_void_p(out.ctypes.data), addresses
+    )
+    return out
 
 
 def right_code(code, projections):
@@ -399,6 +415,9 @@ def test_generated_statements(small_network, projection, tmp_path):
         needed |= {"cortical_basal_pre_codeobject", "afferent_basal_pre_codeobject"}
     assert needed <= atomic
     assert 15 < manifest["launches"]["kernels_per_step"] < 30
+    if projection == "dense":  # those of recorded spikes
+        copies = {n: v for n, v in manifest["launches"].items() if n.startswith("copies")}
+        assert copies == {"copies_per_step": 2, "copies_per_trial": 0}
     assert sorted(f.name for f in tmp_path.rglob("*.cu")) == ["code_objects.cu", "program.cu"]
 
 
@@ -436,7 +455,7 @@ def test_planted_float_constants_are_found(small_network, tmp_path, monkeypatch)
 def test_code_that_cannot_be_corrected_is_an_error(tmp_path):
     (tmp_path / "main.cu").write_text("int main() {}")
     with pytest.raises(RuntimeError, match="main.cu has .* 0 times"):
-        cuda._replace([tmp_path / "main.cu"], r"\.run\(", "")
+        replace_once([tmp_path / "main.cu"], r"\.run\(", "")
 
 
 # ---------------------------------------------------------------------- compiled by nvcc

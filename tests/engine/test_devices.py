@@ -65,7 +65,7 @@ def table(trial_table):
     ]
     table = pd.concat(parts, ignore_index=True)
     # numbers that a float32 could not tell apart, and two trials with the same
-    return table.assign(draw=2**31 - 40 + table["trial"] % 15)
+    return table.assign(draw=2**31 - 40 + table["trial"] % 15, record=table["trial"] % 4 > 0)
 
 
 def frames(recording):
@@ -92,6 +92,7 @@ def test_compiled_equals_numpy(network, dataset, table):
         pd.testing.assert_frame_equal(getattr(on_numpy, name), getattr(compiled, name))
     silent = on_numpy.counts.groupby("population")["spikes"].sum() == 0
     assert not silent.any()
+    assert 0 < len(on_numpy.spikes) == on_numpy.cell_counts["spikes"].sum()
     for name in ("voltages", "trials", "cosines", "recalled"):
         pd.testing.assert_frame_equal(
             getattr(on_numpy, name), getattr(compiled, name), check_exact=False, rtol=0, atol=1e-9

@@ -8,6 +8,7 @@ import pytest
 from brian2 import Quantity, ms
 
 from bsd.equations import BIOPHYSICAL, DISCRETE
+from bsd.equations.pyramidal import READ_CONTROL
 from bsd.runs.engine.cpp import generate, structure_key
 
 STRUCTURAL = {
@@ -161,3 +162,13 @@ def test_same_key_means_the_same_code(small_network, tmp_path, base):
     assert [name for name in first if first[name] != second[name]] == []
     different = networks[0].values(), networks[1].values()
     assert sum(not np.array_equal(different[0][k], different[1][k]) for k in different[0]) > 20
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_code_that_keeps_spikes_runs_in_recorded_trials(small_network, tmp_path, changed):
+    """Unless an equation decides otherwise which spikes are kept."""
+    read = READ_CONTROL.replace("control(t, n_control*replica + 1)", "1")
+    assert read != READ_CONTROL
+    generate(small_network(equations={"READ_CONTROL": read} if changed else {}), tmp_path)
+    text = (tmp_path / "code_objects.cpp").read_text()
+    assert text.count("if (!recorded) return;") == (0 if changed else 4)
