@@ -1,5 +1,9 @@
 """The one kind of error that a user can cure."""
 
+import sys
+
+import brian2  # noqa: F401  (sets a hook of its own for uncaught exceptions)
+
 
 class InputError(ValueError):
     """One-line error in the user's input whose text names the cure.
@@ -14,3 +18,14 @@ class InputError(ValueError):
 
     def __init__(self, text=""):
         super().__init__(" ".join(str(text).split()))
+
+
+_usual = sys.excepthook
+
+
+def _excepthook(kind, error, trace):
+    """Brian2 would announce an uncaught exception as a mistake that may be its own."""
+    (sys.__excepthook__ if issubclass(kind, InputError) else _usual)(kind, error, trace)
+
+
+sys.excepthook = _excepthook

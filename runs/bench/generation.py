@@ -19,11 +19,11 @@ from bsd.runs.experiments.run import build_network, load_data
 
 __all__ = ["LARGEST_RATIO", "OWN", "measure_generation", "summarise_generation"]
 
-#: The streaming rule: method and what differs in its parameters.
-OWN = {
-    "streaming": {"encoding.cutoff": 0.0},
-    "streaming, two streams": {"encoding.cutoff": 0.1},  # high frequencies beside the image
-}
+#: The streaming rule with the image alone, and with high frequencies beside it.
+OWN = ("streaming", "streaming, two streams")
+
+#: Where the second stream begins if the experiment has none, in cycles per pixel.
+CUTOFF = 0.1
 
 #: Backpropagation, and with the asymmetry of ours in its loss.
 BASELINES = ("bp", "bp_asymmetric")
@@ -42,13 +42,13 @@ def measure_generation(
 ):
     """Reconstructions and samples of the streaming rule and of backpropagation.
 
-    Layers, epochs and the number of grey levels are those of the experiment for both; in the
-    baseline, whose spikes take no time from layer to layer, a trial has as many steps fewer as
-    there are delays. Its initial weights have the experiment's gains, its learning rate is chosen
-    as in `bsd.runs.bench.learning.measure_learning`, by the mean squared error. Where the recalled
-    stimulus learns with an asymmetry (`learning.bottom_asymmetry`), a second baseline,
-    `bp_asymmetric`, has it in its loss. As many images are sampled as there are test stimuli, from
-    codes drawn from a Gaussian fitted to training codes.
+    Layers, epochs and the number of grey levels are those of the experiment for both; the baseline
+    has no second stream, and as its spikes take no time from layer to layer, a trial has as many
+    steps fewer as there are delays. Its initial weights have the experiment's gains, its learning
+    rate is chosen as in `bsd.runs.bench.learning.measure_learning`, by the mean squared error.
+    Where the recalled stimulus learns with an asymmetry (`learning.bottom_asymmetry`), a second
+    baseline, `bp_asymmetric`, has it in its loss. As many images are sampled as there are test
+    stimuli, from codes drawn from a Gaussian fitted to training codes.
 
     The Fréchet distance to the test stimuli is taken in the last hidden layer of a small
     convolutional classifier, which is trained here on `N_JUDGE` training images (seed 0). It is no
@@ -81,6 +81,9 @@ def measure_generation(
     if torch_python and finished is not None:  # without PyTorch no distance was taken
         known = finished.get("frechet_sampled", pd.Series(np.nan, finished.index))
         finished = finished[known.notna()]
+    cutoff = experiment.parameters.encoding.cutoff or CUTOFF
+    streams = dict(zip(OWN, ({"encoding.cutoff": 0.0}, {"encoding.cutoff": cutoff}), strict=True))
+    experiment = experiment.changed(assignments=streams["streaming"])
     complete = shuffled(load_data(experiment, 0))
     network = build_network(experiment, complete)
     with tempfile.TemporaryDirectory(prefix="bsd-") as scratch, ExitStack() as held:
@@ -108,7 +111,7 @@ def measure_generation(
             constants = network_constants(network)
             constants["steps"] -= network.n_delays
         rows = train_all(
-            experiment, seeds, (OWN, own), (baselines, baseline),
+            experiment, seeds, (streams, own), (baselines, baseline),
             torch_python=torch_python, n_train=n_train, finished=finished, save=save,
             progress=progress, network=constants, generated=scratch, fitted=N_FITTED,
         )

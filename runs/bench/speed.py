@@ -7,8 +7,9 @@ import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.standalone import cores
 from bsd.runs.experiments.run import MAX_STIMULI
 from bsd.runs.literals import format_value
+from bsd.runs.processes import check_main_guard
 
 __all__ = [
     "LAYERS",
@@ -188,18 +190,24 @@ def _compile(job):
 
 def _compile_all(cases, capacities, progress):
     """Compile networks, as many at a time as there are cores; returns the seconds of each."""
-    n = min(len(cases), cores())
-    seconds = {}
-    with get_context("spawn").Pool(n, _until_terminated) as pool:
+    check_main_guard("measure_cohorts")
+    n, seconds = min(len(cases), cores()), {}
+    with ProcessPoolExecutor(n, get_context("spawn"), _until_terminated) as pool:
         jobs = enumerate(zip(cases, capacities, strict=True))
-        for number, build_s in pool.imap_unordered(_compile, jobs):
-            seconds[number] = build_s
-            progress("compile", len(seconds), len(cases))
+        try:
+            for future in as_completed([pool.submit(_compile, job) for job in jobs]):
+                number, seconds[number] = future.result()
+                progress("compile", len(seconds), len(cases))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
+            raise
     return [seconds[number] for number in range(len(cases))]
 
 
 def _until_terminated():
-    """A worker goes on at Ctrl-C, until the pool ends it; its compiler ends with it."""
+    """A worker goes on at Ctrl-C, until its parent ends it; its compiler ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
@@ -413,6 +421,8 @@ def measure_speed(
         ``limit_ns_per_event`` is that of `bsd.runs.bench.limit.measure_limit`. ``peak_mb`` is the
         memory of the simulation, ``small_mb`` in chunks of 20 trials; ``bytes_per_synapse`` what
         these take more than those of the smallest network, for each synapse more.
+        ``ns_per_further_event`` is what a training trial takes more than that of the next smaller
+        network of as many layers, for each event more: cells cost much the same in both.
     """
     progress = progress or (lambda *_: None)
 
@@ -430,6 +440,10 @@ def measure_speed(
     more = (frame["synapses"] - smallest["synapses"]).where(lambda n: n > 0)
     frame["bytes_per_synapse"] = 2**20 * (frame["small_mb"] - smallest["small_mb"]) / more
     frame["of_limit"] = frame["ns_per_event"] / frame["limit_ns_per_event"]
+    growing = frame[(frame["projection"] == "dense") & (frame["sweep"] != "depth")]
+    growing = growing.sort_values("synapses")
+    further = growing[["ms_per_training_trial", "events_per_trial"]].diff()
+    frame["ns_per_further_event"] = 1e6 * further.iloc[:, 0] / further.iloc[:, 1]
     return frame
 
 

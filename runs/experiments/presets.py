@@ -304,9 +304,10 @@ _CODE = _parameters(
 #: With more trials smaller rates that fall to zero, and a first layer that hardly moves: else the
 #: code never comes to rest. The first layer's partners learn its rates (ReCo draws directions
 #: alone, and repels, which a code needs and its decoder does not). Chosen on 2000 validation images
-#: of MNIST, seed 0; the asymmetry with a stream of high frequencies, on Fashion-MNIST, too.
+#: of MNIST, seed 0; the asymmetry with the stream of high frequencies, on Fashion-MNIST, too.
 _CODE_COMPLETE = _parameters(
     _CODE,
+    encoding__cutoff="0.1",
     learning__linear_decay="true",
     learning__loss="mse",
     learning__lam="2",

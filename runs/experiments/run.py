@@ -35,6 +35,7 @@ from bsd.runs.experiments.presets import data_set
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.interrupts import check_interrupt, listen_for
 from bsd.runs.literals import format_value
+from bsd.runs.processes import check_main_guard
 from bsd.runs.trials import (
     AUTOENCODER,
     alignment_trials,
@@ -768,6 +769,7 @@ def _prepare(experiment, out, runs, device, resume, overwrite, progress):
 
 def _in_processes(experiment, out, runs, options, progress):
     """Metrics of the runs as they finish, one process for each."""
+    check_main_guard("run_many")
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     waiting, alive = list(runs.items()), {}
@@ -782,15 +784,7 @@ def _in_processes(experiment, out, runs, options, progress):
                     args=(events, name, experiment, out / name),
                     kwargs={**options, "resume": resume, "seed": seed, "fold": fold},
                 )
-                try:
-                    process.start()
-                except RuntimeError as error:
-                    if "bootstrapping" not in str(error):
-                        raise
-                    raise InputError(
-                        "several runs are processes of their own, which import the script again: "
-                        "call run_many under `if __name__ == '__main__':`."
-                    ) from None
+                process.start()
                 alive[name] = process
             try:
                 kind, name, content = events.get(timeout=0.5)

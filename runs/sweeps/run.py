@@ -17,6 +17,7 @@ import pandas as pd
 from bsd.equations import InputError
 from bsd.runs.engine.store import locked, write_atomically, write_parquet
 from bsd.runs.experiments.run import build_network, configuration, load_data
+from bsd.runs.processes import check_main_guard
 
 __all__ = ["run_sweep"]
 
@@ -238,6 +239,7 @@ def _client(scheduler, workers):
             with client:
                 yield client
             return
+        check_main_guard("run_sweep")
         preload = [*dask.config.get("distributed.worker.preload"), "bsd.runs.sweeps.worker"]
         with (
             LocalCluster(

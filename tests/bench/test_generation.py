@@ -54,8 +54,23 @@ def test_an_asymmetry_has_a_baseline_of_its_own(monkeypatch, asymmetry, n):
     assert asked["methods"] == generation.BASELINES[:n]
 
 
+@pytest.mark.parametrize("cutoff, second", [(0.0, generation.CUTOFF), (0.2, 0.2)])
+def test_the_baselines_see_the_image_alone(monkeypatch, cutoff, second):
+    asked = {}
+
+    def train(chosen, seeds, own, baselines, **options):
+        asked.update(chosen=chosen, own=own[0])
+        return rows(streaming=3.0)
+
+    monkeypatch.setattr(generation, "train_all", train)
+    chosen = experiment("autoencoder5k").changed(assignments={"encoding.cutoff": cutoff})
+    generation.measure_generation(chosen, [0])
+    assert asked["chosen"].parameters.encoding.cutoff == 0
+    assert [own["encoding.cutoff"] for own in asked["own"].values()] == [0, second]
+
+
 def test_what_the_baseline_cannot_do_is_refused(bsd, tmp_path):
-    for change in ("encoding.contrast=2", "encoding.cutoff=0.1", "encoding.receptive_field=7"):
+    for change in ("encoding.contrast=2", "encoding.context=1", "encoding.receptive_field=7"):
         code, _, err = bsd("bench", "generation", "--set", change, "--out", tmp_path / "x")
         assert code == 2 and change.split("=")[0] in err
     code, _, err = bsd("bench", "learning", "--data", "autoencoder5k", "--out", tmp_path / "x")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -131,7 +132,10 @@ def test_finished_networks_are_not_measured_again(monkeypatch, speed_frame):
 
     def measure(case, n_trials, rounds, progress, torch_python):
         asked.append((case, torch_python))
-        return {"synapses": 2000, "small_mb": 90.0, "ns_per_event": 3.0, "limit_ns_per_event": 2.0}
+        return {
+            "synapses": 2000, "small_mb": 90.0, "ns_per_event": 3.0, "limit_ns_per_event": 2.0,
+            "ms_per_training_trial": 5.0, "events_per_trial": 1e6,
+        }
 
     monkeypatch.setattr(speed, "_measure", measure)
     frame = speed.measure_speed([large, small], "python", finished=speed_frame, save=kept.append)
@@ -140,6 +144,10 @@ def test_finished_networks_are_not_measured_again(monkeypatch, speed_frame):
     assert frame["of_limit"][0] == 1.5
     more = 2**20 * (90 - speed_frame["small_mb"][0]) / (2000 - speed_frame["synapses"][0])
     assert frame["bytes_per_synapse"][0] == pytest.approx(more)
+    known = speed_frame.iloc[0]
+    further = (5 - known["ms_per_training_trial"]) / (1e6 - known["events_per_trial"])
+    assert frame["ns_per_further_event"][0] == pytest.approx(1e6 * further)
+    assert np.isnan(frame["ns_per_further_event"][1])
     assert [len(rows) for rows in kept] == [2]
     again = speed.measure_speed([large, small], "python", finished=kept[0])
     pd.testing.assert_frame_equal(again, frame)

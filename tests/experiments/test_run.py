@@ -442,17 +442,39 @@ def test_a_diverging_run_has_warnings(small, tmp_path):
     assert 'id="warnings"' in report and "has exploded" in report
 
 
-def test_script_without_a_main_guard_is_told_so(tmp_path):
-    """Processes of several runs import it again."""
-    script = tmp_path / "script.py"
-    script.write_text(f"""
+SCRIPTS = {
+    "run_many": """
 from bsd.runs.experiments import experiment, run_many
 run_many(
-    experiment("demo").changed(epochs=1, hidden=[8, 8]), {str(tmp_path / "out")!r}, seeds=[0, 1],
-    device="runtime",
+    experiment("demo").changed(epochs=1, hidden=[8, 8]), "out", seeds=[0, 1], device="runtime"
 )
-""")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+""",
+    "measure_cohorts": """
+from bsd.runs.bench.speed import Case, measure_cohorts
+measure_cohorts([Case((784, 8, 8, 3), device="runtime", replicas=n) for n in (1, 2)])
+""",
+}
+
+
+@pytest.mark.parametrize("function", SCRIPTS)
+def test_script_without_a_main_guard_is_told_so(tmp_path, function):
+    """Processes of several runs import it again; those of a pool would be replaced for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPTS[function])
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1
-    assert "call run_many under `if __name__ == '__main__':`" in done.stderr
+    said = f"{function} starts processes of its own, which import the script again: call it under"
+    assert said in done.stderr
     assert "NoneType" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "call, announced", [("experiment('nothing')", False), ("experiment('demo').layers(1)", True)]
+)
+def test_wrong_input_is_not_announced_as_a_mistake_of_brian(call, announced):
+    script = f"from bsd.runs.experiments import experiment\n{call}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert ("Brian 2 encountered an unexpected error" in done.stderr) == announced
