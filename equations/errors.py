@@ -2,7 +2,7 @@
 
 import sys
 
-import brian2  # noqa: F401  (sets a hook of its own for uncaught exceptions)
+from brian2.utils.logger import brian_excepthook
 
 
 class InputError(ValueError):
@@ -20,12 +20,11 @@ class InputError(ValueError):
         super().__init__(" ".join(str(text).split()))
 
 
-_usual = sys.excepthook
-
-
 def _excepthook(kind, error, trace):
-    """Brian2 would announce an uncaught exception as a mistake that may be its own."""
-    (sys.__excepthook__ if issubclass(kind, InputError) else _usual)(kind, error, trace)
+    """Show an `InputError` as Python does; Brian2 would announce it as a mistake of its own."""
+    hook = sys.__excepthook__ if issubclass(kind, InputError) else brian_excepthook
+    hook(kind, error, trace)
 
 
-sys.excepthook = _excepthook
+if sys.excepthook is brian_excepthook:
+    sys.excepthook = _excepthook

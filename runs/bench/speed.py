@@ -185,13 +185,16 @@ def _network(case, capacity):
 def _compile(job):
     """Compile the network of a case into the cache; returns its number and the seconds."""
     number, (case, capacity) = job
-    return number, simulator(_network(case, capacity), case.device).build_s
+    try:
+        return number, simulator(_network(case, capacity), case.device).build_s
+    except SystemExit:  # terminated: the pool would go on with the next one
+        os._exit(1)
 
 
 def _compile_all(cases, capacities, progress):
     """Compile networks, as many at a time as there are cores; returns the seconds of each."""
     check_main_guard("measure_cohorts")
-    n, seconds = min(len(cases), cores()), {}
+    n, seconds, others = min(len(cases), cores()), {}, active_children()
     with ProcessPoolExecutor(n, get_context("spawn"), _until_terminated) as pool:
         jobs = enumerate(zip(cases, capacities, strict=True))
         try:
@@ -201,7 +204,8 @@ def _compile_all(cases, capacities, progress):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():
-                process.terminate()
+                if process not in others:
+                    process.terminate()
             raise
     return [seconds[number] for number in range(len(cases))]
 
@@ -422,7 +426,7 @@ def measure_speed(
         memory of the simulation, ``small_mb`` in chunks of 20 trials; ``bytes_per_synapse`` what
         these take more than those of the smallest network, for each synapse more.
         ``ns_per_further_event`` is what a training trial takes more than that of the next smaller
-        network of as many layers, for each event more: cells cost much the same in both.
+        network of as many layers, for each event more: those cells that both have are left out.
     """
     progress = progress or (lambda *_: None)
 
@@ -440,9 +444,9 @@ def measure_speed(
     more = (frame["synapses"] - smallest["synapses"]).where(lambda n: n > 0)
     frame["bytes_per_synapse"] = 2**20 * (frame["small_mb"] - smallest["small_mb"]) / more
     frame["of_limit"] = frame["ns_per_event"] / frame["limit_ns_per_event"]
-    growing = frame[(frame["projection"] == "dense") & (frame["sweep"] != "depth")]
-    growing = growing.sort_values("synapses")
-    further = growing[["ms_per_training_trial", "events_per_trial"]].diff()
+    growing = frame.assign(layers=[len(case.layers) for case in cases]).sort_values("synapses")
+    by = growing.groupby(["projection", "layers"])
+    further = by[["ms_per_training_trial", "events_per_trial"]].diff()
     frame["ns_per_further_event"] = 1e6 * further.iloc[:, 0] / further.iloc[:, 1]
     return frame
 

@@ -273,14 +273,17 @@ def _changed(name, layers, epochs, set_):
     )
 
 
-def _on_images(data, layers, epochs, train, set_, with_cutoff=False):
+#: What baselines in PyTorch lack, and where it is off.
+_LACKING = {"cutoff": 0, "context": 0, "concept_code": "blocks"}
+
+
+def _on_images(data, layers, epochs, train, set_, lacking=tuple(_LACKING)):
     """The same, refused if it is a sequence or has what the baselines lack."""
     chosen = _changed(data, layers, epochs, set_)
     if chosen.is_sequence:
         raise InputError(f"--data {data} is a sequence: use `bsd bench sequence {data}`.")
-    for name, value in (("cutoff", 0), ("context", 0), ("concept_code", "blocks")):
-        if name == "cutoff" and with_cutoff:
-            continue
+    for name in lacking:
+        value = _LACKING[name]
         if getattr(chosen.parameters.encoding, name) != value:
             raise InputError(
                 f"encoding.{name}: the baselines in PyTorch do not have it: use --set "
@@ -387,7 +390,7 @@ def generation(
 
     out = out or Path("results") / f"bench-generation-{data}"
     path = out / "finished.csv"
-    chosen = _on_images(data, layers, epochs, train, set_, with_cutoff=True)
+    chosen = _on_images(data, layers, epochs, train, set_, lacking=("context", "concept_code"))
     encoding = chosen.parameters.encoding
     if encoding.contrast or encoding.receptive_field or chosen.data in ("cifar10", "svhn"):
         raise InputError(

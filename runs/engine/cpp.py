@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from bsd.equations.errors import InputError
-from bsd.runs.engine.sources import UNITS, shorten, skip_unrecorded
+from bsd.runs.engine.sources import UNITS, replace_once, shorten, skip_unrecorded
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     cache_directory,
@@ -89,15 +89,15 @@ def generate(network, directory):
 def _collect_without_branches(directory):
     """Write every cell to the list of those that fire, and go on in the list if it does.
 
-    A processor cannot foresee which cells fire. The list has room for one cell more than there are.
+    A processor cannot foresee which cells fire. Cells that become refractory stay as they are.
     """
-    for file in directory.glob("code_objects/*_thresholder_codeobject*.cpp"):
-        text = re.sub(
-            r"if\s*\(_cond\) \{\s*(\w+)\[_count\+\+\] = _idx;\s*\}",
-            r"\1[_count] = _idx;\n        _count += _cond;",
-            file.read_text(),
-        )
-        file.write_text(text)
+    files = [file for file in directory.glob("code_objects/*_thresholder_codeobject*.cpp")
+             if "_cond" in file.read_text() and "not_refractory[_idx] = " not in file.read_text()]
+    replace_once(
+        files,
+        r"if\s*\(_cond\) \{\s*(\w+)\[_count\+\+\] = _idx;\s*\}",
+        r"\1[_count] = _idx;\n        _count += _cond;",
+    )
 
 
 def _shorten(directory, outputs):

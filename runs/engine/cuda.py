@@ -32,6 +32,9 @@ __all__ = ["CudaSimulator", "check_compute_capability", "check_machine", "genera
 #: time step within a trial.
 FLAGS = ["-std=c++17", "-w"]
 
+#: Compute capability that a GPU must have: threads of a warp that go different ways.
+OLDEST = 7.0
+
 #: Asks the driver in a process of its own: CUDA does not survive a fork of the process.
 _ASK_DRIVER = """
 import ctypes
@@ -138,7 +141,8 @@ def gpu():
     Raises
     ------
     InputError
-        If there is no driver or no GPU, or the driver is older than the toolkit.
+        If there is no driver or no GPU, the GPU is older than `OLDEST`, or the driver older than
+        the toolkit.
     """
     asked = subprocess.run([sys.executable, "-c", _ASK_DRIVER], capture_output=True, text=True)
     if asked.returncode == 3:
@@ -148,6 +152,11 @@ def gpu():
     if asked.returncode != 0:
         raise InputError(f"no NVIDIA driver (libcuda.so.1): use a machine with one, {_ELSEWHERE}.")
     capability, newest, *name = asked.stdout.split()
+    if float(capability) < OLDEST:
+        raise InputError(
+            f"the {' '.join(name)} has compute capability {capability}, and at least {OLDEST} is "
+            f"needed (Volta, 2017): use another GPU, {_ELSEWHERE}."
+        )
     if nvcc_version()[0] > int(newest):
         raise InputError(
             f"the NVIDIA driver is for CUDA {newest}, nvcc of CUDA {nvcc_version()[0]}: update the "
@@ -183,10 +192,10 @@ def check_compute_capability(text):
     ------
     InputError
     """
-    if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < 7:
+    if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < OLDEST:
         raise InputError(
-            f"compute capability {text!r}: give that of the GPU, at least 7.0, for example 9.0 "
-            "(H100, H200), 8.9 (RTX 40), 8.0 (A100)."
+            f"compute capability {text!r}: give that of the GPU, at least {OLDEST}, for example "
+            "9.0 (H100, H200), 8.9 (RTX 40), 8.0 (A100)."
         )
 
 
@@ -315,12 +324,14 @@ def _correct(directory, timing, n_trials):
         _COPY_AT_ONCE,
     )
     # the host waits for the number of spikes, to start a block for each: the device knows it, and
-    # a thread is enough where a cell has one synapse
+    # a thread is enough where a cell has one synapse (not so where changed equations do more than
+    # add: then synapses wait for one another)
     for pathways, at_start, check, blocks in (
         (_ONE_SYNAPSE_EACH, _THREAD_OF_A_SPIKE, r" && \2_max_size == 1", r"(n + t - 1)/t"),
         (["memory_pattern"], _BLOCK_OF_A_SPIKE, "", "n"),
     ):
         files = code_objects(directory, [f"{name}_pre" for name in pathways], ".cu")
+        files = [file for file in files if "int32_t num_spiking_neurons;" in file.read_text()]
         replace_once(
             files,
             r"(int _threads_per_block = blockDim\.x;.*?int _vectorisation_idx = _idx;)",
@@ -328,10 +339,10 @@ def _correct(directory, timing, n_trials):
         )
         replace_once(
             files,
-            r"(if \((\w+)_max_size > 0\)\s*\{\s*int32_t num_spiking_neurons;.*?)"
+            r"(if \((\w+)_max_size > 0\)\s*\{\s*int32_t num_spiking_neurons)(;.*?)"
             r"cudaMemcpy\(&num_spiking_neurons,\s*&\w+\[\w+\]\[(\w+) - 1\],.*?DeviceToHost\);\s*"
             r"num_blocks = num_parallel_blocks \* num_spiking_neurons;",
-            r"\1" + _AS_MANY_AS_CELLS.replace("@CHECK@", check).replace("@BLOCKS@", blocks),
+            r"\1 = 0\3" + _AS_MANY_AS_CELLS.replace("@CHECK@", check).replace("@BLOCKS@", blocks),
         )
 
 
@@ -354,7 +365,7 @@ if (!(num_parallel_blocks == 1@CHECK@))
                 std::cerr << "\\2: threads would not reach all synapses" << std::endl;
                 exit(1);
             }
-            const int n = \\3 - 1, t = num_threads;
+            const int n = \\4 - 1, t = num_threads;
             num_spiking_neurons = n;  // at most
             num_blocks = @BLOCKS@;"""
 

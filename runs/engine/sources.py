@@ -49,12 +49,7 @@ def skip_unrecorded(directory, suffix, network):
     suffix : str
         Of its sources, ``".cpp"`` or ``".cu"``.
     network : BidirectionalNetwork
-        Left as it is if its equations do not take `recording` from the trial table.
     """
-    reading = "recording = control(t, n_control*replica + 1)"
-    readers = [network.equations[name] for name in ("READ_CONTROL", "START_AFFERENT_TRIAL")]
-    if not all(reading in equations for equations in readers):
-        return
     marks = {
         "@STEPS@": network.parameters.timing.steps,
         "@LAST@": network.capacity,

@@ -90,6 +90,8 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     _need_dask()
     from bsd.runs.sweeps.worker import MEASURES
 
+    if scheduler is None:
+        check_main_guard("run_sweep")
     out = Path(out)
     tasks = _tasks(sweep)
     columns = dict.fromkeys([*_FIRST, *_varied(tasks), *MEASURES, *_LAST])
@@ -239,7 +241,6 @@ def _client(scheduler, workers):
             with client:
                 yield client
             return
-        check_main_guard("run_sweep")
         preload = [*dask.config.get("distributed.worker.preload"), "bsd.runs.sweeps.worker"]
         with (
             LocalCluster(

@@ -1,4 +1,4 @@
-// Warps of 32 threads on a CPU: threads that ask one another wait until all of them have asked.
+// Blocks of four warps on a CPU: threads that ask one another wait until all of them have asked.
 #pragma once
 #define __device__
 #define __host__
@@ -15,6 +15,7 @@
 constexpr int warpSize = 32;
 struct position { int x; };
 inline thread_local position threadIdx;
+inline unsigned thread_bit() { return 1u << threadIdx.x % warpSize; }
 
 class Warp
 {
@@ -37,20 +38,22 @@ class Warp
     }
 
 public:
-    // those that have not ended, once all of them are here; asked for once
+    unsigned apart = 0;  // threads that run apart from the others
+
+    // those that have not ended and run with this one, once all are here; asked for once
     unsigned running()
     {
         std::unique_lock<std::mutex> lock(guard);
-        start->asked |= 1u << threadIdx.x;
+        start->asked |= thread_bit();
         begin();
         changed.wait(lock, [&] { return start->complete; });
-        return start->asked;
+        return start->asked & (apart & thread_bit() ? apart : ~apart);
     }
 
     void end()
     {
         std::unique_lock<std::mutex> lock(guard);
-        ended |= 1u << threadIdx.x;
+        ended |= thread_bit();
         if (!start->complete) begin();
     }
 
@@ -60,8 +63,8 @@ public:
         std::unique_lock<std::mutex> lock(guard);
         if (!open.count(mask)) open[mask] = std::make_shared<Round>();
         const auto round = open[mask];
-        round->given[threadIdx.x] = value;
-        round->asked |= 1u << threadIdx.x;
+        round->given[threadIdx.x % warpSize] = value;
+        round->asked |= thread_bit();
         if (round->asked == mask)
         {
             round->complete = true;
@@ -73,7 +76,7 @@ public:
     }
 };
 
-inline Warp *warp;
+inline thread_local Warp *warp;
 
 inline unsigned __activemask() { return warp->running(); }
 template <class T> unsigned __match_any_sync(unsigned mask, T value)
@@ -98,19 +101,20 @@ inline void __syncwarp(unsigned mask) { warp->exchange(mask, 0); }
 #define __ffs __builtin_ffs
 #define __ffsll __builtin_ffsll
 
-// call a function for each of n threads, warp by warp, each a block; the last may not be complete
-template <class Function> void in_warps(int n, Function function)
+// call a function for each of n threads; the last block may not be complete
+template <class Function> void in_blocks(int n, unsigned apart, Function function)
 {
-    for (int start = 0; start < n; start += 32)
+    for (int start = 0; start < n; start += 4 * warpSize)
     {
-        Warp here;
-        warp = &here;
+        Warp warps[4];
+        for (auto &one : warps) one.apart = apart;
         std::vector<std::thread> threads;
-        for (int lane = 0; lane < 32; lane++)
-            threads.emplace_back([&, lane] {
-                threadIdx.x = lane;
-                if (start + lane < n) function(start + lane);
-                here.end();
+        for (int k = 0; k < 4 * warpSize; k++)
+            threads.emplace_back([&, k] {
+                threadIdx.x = k;
+                warp = warps + k / warpSize;
+                if (start + k < n) function(start + k);
+                warp->end();
             });
         for (auto &thread : threads) thread.join();
     }

@@ -288,8 +288,11 @@ def cohort(request):
     return projections, integers | floats, real
 
 
-def called(text, name, arrays, folder, real):
-    """What a dense function returns for every cell; it may write into the arrays."""
+def called(text, name, arrays, folder, real, apart=0):
+    """What a dense function returns for every cell; it may write into the arrays.
+
+    `apart` has a bit for each thread of a warp that runs apart from the others.
+    """
     kind = {"float32": "float", "float64": "double"}[real]
     at = "0" if len(arrays["w_max"]) == 1 else "at"  # as DenseProjection
     code = text.replace("@NAME@", name).replace("@REAL@", kind).replace("@AT@", at)
@@ -297,15 +300,15 @@ def called(text, name, arrays, folder, real):
     types = ["int32_t" if a.dtype == np.int32 else kind for a in given]
     pointers = ", ".join(f"({of}*)arrays[{k}]" for k, of in enumerate(types))
     code += f"""
-    static inline void all(int n, {kind}* out, void** arrays)
+    static inline void all(int n, unsigned apart, {kind}* out, void** arrays)
     {{
-        in_warps(n, [&](int i) {{ out[i] = {name}(i, {pointers}); }});
+        in_blocks(n, apart, [&](int i) {{ out[i] = {name}(i, {pointers}); }});
     }}
     """
     out = np.full(len(arrays["teach"]), np.nan, dtype=real)
     addresses = (ctypes.c_void_p * len(given))(*(a.ctypes.data for a in given))
     library(code, folder, f"{name}-{real}-{abs(hash(code))}").all(
-        len(out), ctypes.c_void_p(out.ctypes.data), addresses
+        len(out), ctypes.c_uint32(apart), ctypes.c_void_p(out.ctypes.data), addresses
     )
     return out
 
@@ -315,22 +318,52 @@ def right_code(code, projections):
     return dense.BANDED_CUDA[code] if any(p.banded for p in projections) else code
 
 
-@needs_compiler
-def test_drive_is_a_sum_of_the_weights_of_cells_that_fired(cohort, tmp_path):
-    projections, arrays, real = cohort
+#: Threads of a warp that run together, and two parts of a warp, with gaps.
+APART = (0, 0x0F0FF0F3)
+
+
+def driven(projections, arrays):
+    """Sum of the weights of the cells that fired, for every cell."""
     expected = np.zeros(len(arrays["teach"]))
     for p in projections:
         weights = p.matrix(arrays["w"])
         expected[p.target.cells] = weights[arrays["emit"][p.source.cells] > 0].sum(axis=0)
+    return expected
+
+
+@needs_compiler
+def test_drive_is_a_sum_of_the_weights_of_cells_that_fired(cohort, tmp_path):
+    projections, arrays, real = cohort
+    expected = driven(projections, arrays)
     tolerance = 1e-5 if real == "float32" else 1e-12
     code = right_code(dense.DRIVE_CUDA, projections)
-    drive = called(code, "drive", arrays, tmp_path, real)
-    np.testing.assert_allclose(drive, expected, atol=tolerance)
+    for apart in APART:
+        drive = called(code, "drive", arrays, tmp_path, real, apart)
+        np.testing.assert_allclose(drive, expected, atol=tolerance)
     planted = re.sub(r"\(i - (target_start\[\w+\])\)", r"(i - \1 + 1)", code)
     assert planted != code
     arrays = arrays | {"w": np.append(arrays["w"], arrays["w"][:1])}
     wrong = called(planted, "drive", arrays, tmp_path, real)
     assert np.abs(wrong - expected).max() > 0.1
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "right, wrong, apart",
+    [
+        ("threadIdx.x - threadIdx.x % warpSize + ", "", APART[0]),  # one list for all warps
+        ("from_first & (from_first + 1)", "false", APART[1]),  # gaps in a group
+    ],
+)
+def test_planted_faults_of_warps_are_found(cohort, tmp_path, right, wrong, apart):
+    projections, arrays, real = cohort
+    if any(p.banded for p in projections):
+        pytest.skip("each thread by itself")
+    assert right in dense.DRIVE_CUDA
+    expected = driven(projections, arrays)
+    arrays = arrays | {"w": np.append(arrays["w"], np.zeros(10**5, real))}  # wrong rows end there
+    drive = called(dense.DRIVE_CUDA.replace(right, wrong), "drive", arrays, tmp_path, real, apart)
+    assert np.abs(drive - expected).max() > 0.1
 
 
 @needs_compiler
@@ -355,10 +388,12 @@ def test_update_is_the_learning_rule(cohort, fields, tmp_path):
         changed[p.target.cells] = touched.sum(axis=0)
     before = arrays["w"].copy()
     code = right_code(dense.UPDATE_CUDA, projections)
-    returned = called(code, "update", arrays, tmp_path, real)
     tolerance = 1e-6 if real == "float32" else 1e-12
-    np.testing.assert_allclose(arrays["w"], expected, atol=tolerance)
-    np.testing.assert_array_equal(returned, changed)
+    for apart in APART:
+        arrays["w"][:] = before
+        returned = called(code, "update", arrays, tmp_path, real, apart)
+        np.testing.assert_allclose(arrays["w"], expected, atol=tolerance)
+        np.testing.assert_array_equal(returned, changed)
     assert (np.abs(expected) == 1.5).any() and (expected != before).mean() > 0.1
     assert not fields or not expected[bounds == 0].any()
     arrays["w"][:] = before
@@ -434,6 +469,22 @@ def test_planted_statements_are_found(small_network, tmp_path, statement, found)
     network = small_network(projection="synapses", equations={"PROPAGATE": statement})
     cuda.generate(network, tmp_path, "9.0")
     assert found(tmp_path)
+
+
+@needs_brian2cuda
+@pytest.mark.parametrize(
+    "name, statement",
+    [
+        ("RECEIVE_APICAL", "I_a_post = clip(I_a_post + apical_post*I_epsc_post, -1*nA, 1*nA)\n"
+                           "n_a_post = n_a_post + apical_post"),
+        ("RELAY", "relayed_post = clip(relayed_post + gate_post, 0, 1)"),
+        ("STORE", "mu = h_a_post\nu_a_post += 0*mu"),
+    ],
+)
+def test_changed_synapses_have_a_program(small_network, tmp_path, name, statement):
+    """Those that do more than add have another one, which stays as brian2cuda wrote it."""
+    network = small_network(equations={name: statement})
+    assert cuda.generate(network, tmp_path, "9.0")["launches"]["copies_per_step"] >= 2
 
 
 @needs_brian2cuda

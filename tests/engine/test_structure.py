@@ -8,7 +8,6 @@ import pytest
 from brian2 import Quantity, ms
 
 from bsd.equations import BIOPHYSICAL, DISCRETE
-from bsd.equations.pyramidal import READ_CONTROL
 from bsd.runs.engine.cpp import generate, structure_key
 
 STRUCTURAL = {
@@ -164,11 +163,11 @@ def test_same_key_means_the_same_code(small_network, tmp_path, base):
     assert sum(not np.array_equal(different[0][k], different[1][k]) for k in different[0]) > 20
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_code_that_keeps_spikes_runs_in_recorded_trials(small_network, tmp_path, changed):
-    """Unless an equation decides otherwise which spikes are kept."""
-    read = READ_CONTROL.replace("control(t, n_control*replica + 1)", "1")
-    assert read != READ_CONTROL
-    generate(small_network(equations={"READ_CONTROL": read} if changed else {}), tmp_path)
+@pytest.mark.parametrize("refractory, lists", [(0, 5), (2, 4)])
+def test_code_of_spikes_is_as_fast_as_it_can_be(small_network, tmp_path, refractory, lists):
+    """Spikes are kept in recorded trials alone; what fires is listed without branches, but for
+    cells that become refractory."""
+    generate(small_network(assignments={"cell.refractory": refractory * ms}), tmp_path)
     text = (tmp_path / "code_objects.cpp").read_text()
-    assert text.count("if (!recorded) return;") == (0 if changed else 4)
+    assert text.count("if (!recorded) return;") == 4
+    assert text.count("_count += _cond;") == lists
