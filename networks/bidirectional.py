@@ -252,7 +252,7 @@ class BidirectionalNetwork:
         if shape is None or shape[2] > 1 or self.n_context or layers[1] < 2:
             raise InputError(
                 f"encoding.cutoff = {cutoff}: needs a square grey stimulus without context cells, "
-                "and two cells in the first hidden layer (0: one stream)."
+                "and at least two cells in the first hidden layer (0: one stream)."
             )
         for name in ("receptive_field", "contrast"):
             if getattr(parameters.encoding, name):
@@ -491,7 +491,7 @@ class BidirectionalNetwork:
         size = 1 if variable.scalar else self._size_of(name)
         if np.size(value) != size or not np.isfinite(np.asarray(value)).all():
             raise InputError(
-                f"values[{name!r}]: {np.size(value)} values given, {size} finite ones needed: "
+                f"values[{name!r}]: {np.size(value)} values given, {size} needed, all finite: "
                 f"{'one' if size == 1 else 'one for each, as np.full(..)'}."
             )
 
@@ -674,7 +674,7 @@ class BidirectionalNetwork:
         graded = learning.features == "voltages"
         refractory = float(cell.refractory) > 0
         ready = " and not_refractory" if refractory else ""
-        events = {"recorded": f"{eqs['THRESHOLD']}{ready} and recording > 0"}
+        events = {"recorded": f"({eqs['THRESHOLD']}){ready} and recording > 0"}
         events.update(self._learning_event)
         cells = objects.add(
             NeuronGroup(
@@ -695,7 +695,7 @@ class BidirectionalNetwork:
         cells.set_event_schedule("recorded", when="thresholds", order=-1)
         averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
         if self.projection == "dense":
-            averages += f"emit = int({eqs['THRESHOLD']}{ready})"
+            averages += f"emit = int(({eqs['THRESHOLD']}){ready})"
         cells.run_regularly(averages, when="average", name="cells_average")
         begin = eqs["READ_CONTROL"]
         if refractory:
@@ -1234,9 +1234,13 @@ class BidirectionalNetwork:
         Raises
         ------
         InputError
-            If their number is another than that of the replicas.
+            If their number is another than that of the replicas, or one is no whole number or
+            negative.
         """
         replicas = self.layout.replicas
+        for one in np.atleast_1d(np.asarray(seed, dtype=object)):
+            if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or one < 0:
+                raise InputError(f"seed = {one!r}: give a whole number that is not negative.")
         if np.ndim(seed) == 0:
             return [int(seed) + replica for replica in range(replicas)]
         if len(seed) != replicas:

@@ -32,7 +32,8 @@ __all__ = ["CudaSimulator", "check_compute_capability", "check_machine", "genera
 #: time step within a trial.
 FLAGS = ["-std=c++17", "-w"]
 
-#: Compute capability that a GPU must have: threads of a warp that go different ways.
+#: Compute capability that a GPU must have: threads of a warp that go different ways. CUDA 13 needs
+#: 7.5.
 OLDEST = 7.0
 
 #: Asks the driver in a process of its own: CUDA does not survive a fork of the process.
@@ -194,8 +195,8 @@ def check_compute_capability(text):
     """
     if not re.fullmatch(r"\d{1,2}\.\d", text) or float(text) < OLDEST:
         raise InputError(
-            f"compute capability {text!r}: give that of the GPU, at least {OLDEST}, for example "
-            "9.0 (H100, H200), 8.9 (RTX 40), 8.0 (A100)."
+            f"compute capability {text!r}: give that of the GPU, at least {OLDEST} (with CUDA 13 "
+            "at least 7.5), for example 9.0 (H100, H200), 8.9 (RTX 40), 8.0 (A100)."
         )
 
 

@@ -234,11 +234,11 @@ class _CudaProject:
             "choices": "GPU=... for another one",
             "building": f"""\
 The code is compiled for GPUs of compute capability {compute_capability}; for another one, 8.0 say
-(at least {cuda.OLDEST}): `make clean && make GPU=80`. nvcc is looked for on the PATH; `make
-CUDA_HOME=/path/to/toolkit` names another. Where the toolkit has no cuRAND (`curand.h` is missing):
-`make CURAND_HOME=/path`, a folder with its `include` and `lib`; the wheel nvidia-curand has such a
-folder. The host code is compiled for the machine that compiles it, `make ARCH=x86-64-v3` for others
-too. Sums on a GPU are not in a
+(at least {cuda.OLDEST}, with CUDA 13 at least 7.5): `make clean && make GPU=80`. nvcc is looked for
+on the PATH; `make CUDA_HOME=/path/to/toolkit` names another. Where the toolkit has no cuRAND
+(`curand.h` is missing): `make CURAND_HOME=/path`, a folder with its `include` and `lib`; the wheel
+nvidia-curand has such a folder. The host code is compiled for the machine that compiles it, `make
+ARCH=x86-64-v3` for others too. Sums on a GPU are not in a
 fixed order: the last digits differ from run to run.""",
         }
 

@@ -256,6 +256,12 @@ def check_outputs(network, outputs, tables):
     trials = tables[0]["trial"].to_numpy()
     span = f"trials {trials[0]} to {trials[-1]}"
     for name in _incomplete(network, outputs, tables):
+        if name.endswith("_spikes") and network.changed_equations:
+            raise InputError(
+                f"{name} of {span} are not the spikes of the recorded trials: changed equations "
+                f"({', '.join(network.changed_equations)}) must take `recording` from the trial "
+                "table (its column record), and count each spike once in n_s."
+            )
         raise RuntimeError(
             f"the simulation of {span} left {name} incomplete: is the disk of temporary files "
             "($TMPDIR) full? Make room, then go on with --resume."

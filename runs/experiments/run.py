@@ -706,6 +706,10 @@ def run_many(
         If one of the runs failed; the others are stopped and can be resumed.
     """
     progress = progress or (lambda *_: None)
+    seeds = list(seeds) if np.iterable(seeds) else [seeds]
+    whole = all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds = {seeds}: give different whole numbers that are not negative.")
     folds = range(experiment.folds)
     if cohort:
         runs = {f"fold{fold}": (list(seeds), fold) for fold in folds}
@@ -772,7 +776,7 @@ def _in_processes(experiment, out, runs, options, progress):
     check_main_guard("run_many")
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    waiting, alive = list(runs.items()), {}
+    waiting, alive, begun = list(runs.items()), {}, set()
     most = 1 if options["device"] == "cuda" else cores()
     try:
         while waiting or alive:
@@ -790,12 +794,18 @@ def _in_processes(experiment, out, runs, options, progress):
                 kind, name, content = events.get(timeout=0.5)
             except queue.Empty:
                 for name, process in alive.items():
+                    if process.exitcode not in (None, 0) and name not in begun:
+                        raise InputError(
+                            f"{name} ended before it began: see its messages above. A script must "
+                            "call run_many under `if __name__ == '__main__':`."
+                        ) from None
                     if process.exitcode not in (None, 0):
                         raise RuntimeError(
                             f"{name} ended with exit code {process.exitcode}: see its messages "
                             "above, then go on with --resume."
                         ) from None
                 continue
+            begun.add(name)
             if kind == "progress":
                 progress(name, *content)
             elif kind == "error":

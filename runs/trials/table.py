@@ -79,6 +79,8 @@ def check_table(table, dataset, n_concepts):
         that are not finite or not whole, trial numbers that do not increase, a column whose name
         is nearly one of `COLUMNS`.
     """
+    if isinstance(table, (list, tuple)):
+        raise InputError(f"{len(table)} trial tables: make one of them, with join_tables.")
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise InputError("the trial table is empty: give a DataFrame with one row per trial.")
     table = table.reset_index(drop=True)

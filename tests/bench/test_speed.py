@@ -127,7 +127,7 @@ def test_rows_of_an_earlier_call_stay(measured, monkeypatch, bsd, tmp_path):
 
 def test_finished_networks_are_not_measured_again(monkeypatch, speed_frame):
     monkeypatch.setattr(speed, "_empty_cache", contextlib.nullcontext)
-    small, large = speed.Case((9, 8, 8, 3)), speed.Case((9, 16, 3))
+    small, large = speed.Case((9, 8, 8, 3)), speed.Case((9, 16, 16, 3))
     asked, kept = [], []
 
     def measure(case, n_trials, rounds, progress, torch_python):
@@ -140,7 +140,7 @@ def test_finished_networks_are_not_measured_again(monkeypatch, speed_frame):
     monkeypatch.setattr(speed, "_measure", measure)
     frame = speed.measure_speed([large, small], "python", finished=speed_frame, save=kept.append)
     assert asked == [(large, "python")]
-    assert frame["network"].tolist() == ["9-16-3", "9-8-8-3"]
+    assert frame["network"].tolist() == ["9-16-16-3", "9-8-8-3"]
     assert frame["of_limit"][0] == 1.5
     more = 2**20 * (90 - speed_frame["small_mb"][0]) / (2000 - speed_frame["synapses"][0])
     assert frame["bytes_per_synapse"][0] == pytest.approx(more)

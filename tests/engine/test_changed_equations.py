@@ -197,6 +197,30 @@ def test_whole_numbers_are_numbers(small_network, dataset):
         assert specs["normaliser.gain"] == (1, np.dtype(np.float32))
 
 
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+def test_a_threshold_is_one_condition(small_network, dataset, trial_table, device):
+    """A part of it that is never met changes nothing, neither recording nor refractoriness."""
+    refractory = {"cell.refractory": 2 * ms}
+    either = {"THRESHOLD": "v_s > theta or v_b > theta + 10*volt"}
+    table = trial_table(6).assign(record=[True, False] * 3)
+    plain, changed = (
+        Simulation(
+            small_network(assignments=refractory, equations=equations), dataset, device, seed=2
+        ).run(table)
+        for equations in ({}, either)
+    )
+    assert len(plain.spikes) > 50 and changed.spikes.equals(plain.spikes)
+    assert changed.cosines.equals(plain.cosines)
+
+
+def test_what_is_recorded_is_the_choice_of_the_trial_table(small_network, dataset, trial_table):
+    read = ORIGINAL["READ_CONTROL"].replace("control(t, n_control*replica + 1)", "1")
+    assert read != ORIGINAL["READ_CONTROL"]
+    simulation = Simulation(small_network(equations={"READ_CONTROL": read}), dataset, "runtime")
+    with pytest.raises(InputError, match="READ_CONTROL.* must take `recording` from the trial"):
+        simulation.run(trial_table(2).assign(record=False))
+
+
 def test_values_have_the_size_of_their_constant(small_network, dataset):
     changes = {"CELL_LEARNING": ORIGINAL["CELL_LEARNING"] + "boost : 1 (constant)\n"}
     n = small_network().layout.n_cells

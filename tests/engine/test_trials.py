@@ -126,6 +126,11 @@ def test_missing_columns_take_their_defaults_and_others_are_kept(dataset):
             assert checked[name].tolist() == [default, default]
 
 
+def test_tables_of_epochs_are_joined_first(trial_table, dataset):
+    with pytest.raises(InputError, match="2 trial tables: .* join_tables"):
+        check_table([trial_table(1), trial_table(1)], dataset, 3)
+
+
 def test_draw_is_the_number_of_the_trial_unless_it_is_given(trial_table, dataset):
     table = trial_table(3, trial=[4, 9, 11])
     assert check_table(table, dataset, 3)["draw"].tolist() == [4, 9, 11]

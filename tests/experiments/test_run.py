@@ -18,7 +18,7 @@ from brian2 import mV
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.networks import CONTROL_COLUMNS
-from bsd.runs.experiments import experiment, run_experiment
+from bsd.runs.experiments import experiment, run_experiment, run_many
 from bsd.runs.experiments import run as run_module
 
 FRAMES = (
@@ -442,6 +442,13 @@ def test_a_diverging_run_has_warnings(small, tmp_path):
     assert 'id="warnings"' in report and "has exploded" in report
 
 
+@pytest.mark.parametrize("seeds", [[0, 0], [-1], [0.5], ["a"], []])
+def test_seeds_are_different_whole_numbers(small, tmp_path, seeds):
+    with pytest.raises(InputError, match="give different whole numbers"):
+        run_many(small, tmp_path / "out", seeds=seeds, device="runtime")
+    assert not (tmp_path / "out").exists()
+
+
 SCRIPTS = {
     "run_many": """
 from bsd.runs.experiments import experiment, run_many
@@ -468,6 +475,8 @@ def test_script_without_a_main_guard_is_told_so(tmp_path, function):
     said = f"{function} starts processes of its own, which import the script again: call it under"
     assert said in done.stderr
     assert "NoneType" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert function != "run_many" or ("under `if __name__" in last and "InputError" in last)
 
 
 @pytest.mark.parametrize(
