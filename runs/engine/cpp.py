@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from bsd.equations.errors import InputError
-from bsd.runs.engine.sources import UNITS, replace_once, shorten, skip_unrecorded
+from bsd.networks.bidirectional import MEMORY_BLOCK
+from bsd.runs.engine.sources import UNITS, code_objects, replace_once, shorten, skip_unrecorded
 from bsd.runs.engine.standalone import (
     StandaloneSimulator,
     cache_directory,
@@ -82,6 +83,7 @@ def generate(network, directory):
     directory = Path(directory)
     skip_unrecorded(directory, ".cpp", network)
     _collect_without_branches(directory)
+    _sum_memories_in_rows(directory, network)
     _shorten(directory, {spec["file"] for spec in manifest["outputs"].values()})
     return manifest
 
@@ -98,6 +100,68 @@ def _collect_without_branches(directory):
         r"if\s*\(_cond\) \{\s*(\w+)\[_count\+\+\] = _idx;\s*\}",
         r"\1[_count] = _idx;\n        _count += _cond;",
     )
+
+
+_SUM_FOR_MEMORIES = """
+    for (const auto& _row : _rows)
+    {
+        std::remove_reference_t<decltype(@SUM@[0])> _sums[@BLOCK@] = {};
+        for (int32_t _cell = 0; _cell < _row[1]; _cell++)
+            for (int32_t _memory = 0; _memory < @BLOCK@; _memory++)
+            {
+                const int32_t _idx = _row[0] + @BLOCK@*_cell + _memory;
+                @CODE@
+                _sums[_memory] += _synaptic_var;
+            }
+        for (int32_t _memory = 0; _memory < @BLOCK@; _memory++)
+            @SUM@[_row[2] + _memory] = _sums[_memory];
+    }
+"""
+
+_SUM_FOR_CELLS = """
+    for (const auto& _row : _rows)
+        for (int32_t _cell = 0; _cell < _row[1]; _cell++)
+            for (int32_t _memory = 0; _memory < @BLOCK@; _memory++)
+            {
+                const int32_t _idx = _row[0] + @BLOCK@*_cell + _memory;
+                @CODE@
+                @SUM@[_row[3] + _cell] += _synaptic_var;
+            }
+"""
+
+
+def _sum_memories_in_rows(directory, network):
+    """Sum over memory synapses without looking up which memory and which cell each one joins.
+
+    Their order is regular (`BidirectionalNetwork.memory_pairs`), so that sums stay in registers.
+    """
+    k = network.parameters.learning.memory_slots
+    if k % MEMORY_BLOCK:
+        return
+    rows, first = [], 0  # first synapse, number of cells, first memory, first cell
+    for number, population in enumerate(network.memory_populations):
+        for slot in range(0, k, MEMORY_BLOCK):
+            rows.append(f"{{{first}, {population.size}, {number*k + slot}, {population.start}}}")
+            first += MEMORY_BLOCK * population.size
+    table = f"static const int32_t _rows[][4] = {{{', '.join(rows)}}};\n"
+    for names, code in (
+        (("overlap_pre", "likeness_pre"), _SUM_FOR_MEMORIES),
+        (("inhibition_post",), _SUM_FOR_CELLS),
+    ):
+        names = [f"memory_pattern_summed_variable_{name}" for name in names]
+        replace_once(
+            code_objects(directory, names, ".cpp"),
+            r"for\(int _idx=0; _idx<\w+\[0\]; _idx\+\+\)\s*\{(\s*// vector code.*?)"
+            r"(\w+)\[\w+_synaptic_(?:pre|post)\[_idx\]\] \+= _synaptic_var;\s*\}",
+            lambda loop, code=code: table + code.replace("@SUM@", loop[2]).replace(
+                "@CODE@", _without_look_up(loop[1])
+            ).replace("@BLOCK@", str(MEMORY_BLOCK)),
+        )
+
+
+def _without_look_up(code):
+    code = re.sub(r"\w+_synaptic_pre\[_idx\]", "_row[2] + _memory", code)
+    return re.sub(r"\w+_synaptic_post\[_idx\]", "_row[3] + _cell", code)
 
 
 def _shorten(directory, outputs):

@@ -4,10 +4,12 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from brian2 import Quantity, ms
 
 from bsd.equations import BIOPHYSICAL, DISCRETE
+from bsd.runs.engine import Simulation
 from bsd.runs.engine.cpp import generate, structure_key
 
 STRUCTURAL = {
@@ -171,3 +173,18 @@ def test_code_of_spikes_is_as_fast_as_it_can_be(small_network, tmp_path, refract
     text = (tmp_path / "code_objects.cpp").read_text()
     assert text.count("if (!recorded) return;") == 4
     assert text.count("_count += _cond;") == lists
+
+
+@pytest.mark.parametrize("slots, in_rows", [(16, 3), (6, 0)])
+def test_memories_are_summed_in_rows_where_their_order_allows(
+    small_network, dataset, trial_table, tmp_path, slots, in_rows
+):
+    """Four memories at a time; the result is that of NumPy either way (float64, 1e-9)."""
+    network = small_network(assignments={"learning.memory_slots": slots}, replicas=2)
+    generate(network, tmp_path)
+    text = (tmp_path / "code_objects.cpp").read_text()
+    assert text.count("for (const auto& _row : _rows)") == in_rows
+    a, b = (Simulation(network, dataset, device, seed=1) for device in ("runtime", "cpp"))
+    table = trial_table(12)
+    pd.testing.assert_frame_equal(a.run(table).cosines, b.run(table).cosines, atol=1e-9)
+    assert np.abs(a.state["memory_pattern.mu"]).max() > 0.1
