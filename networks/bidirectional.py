@@ -24,7 +24,14 @@ from brian2 import (
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
-from bsd.equations import DISCRETE, InputError, digest, equation_set, without_comments
+from bsd.equations import (
+    DISCRETE,
+    InputError,
+    ModelParameters,
+    digest,
+    equation_set,
+    without_comments,
+)
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import COMPUTED, DenseProjection
@@ -177,6 +184,11 @@ class BidirectionalNetwork:
         if not isinstance(capacity, (int, np.integer)) or capacity < 1:
             raise InputError(f"capacity = {capacity}: a positive whole number is needed.")
         each = parameters if isinstance(parameters, (list, tuple)) else [parameters]
+        if not each or not all(isinstance(one, ModelParameters) for one in each):
+            raise InputError(
+                f"parameters = {parameters!r}: give a set of parameters, as DISCRETE or "
+                "DISCRETE.updated({'cell.g_apical': 2*nS}), or a list of such sets."
+            )
         if len(each) > 1:
             if replicas not in (1, len(each)):
                 raise InputError(

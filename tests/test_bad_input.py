@@ -21,11 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError
+from bsd.networks import BidirectionalNetwork
 from bsd.runs.data import load, load_series, load_text
 from bsd.runs.data.files import CIFAR_FILES, CSV_FILES, IDX_FILES, SVHN_FILES
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.store import ResultsFolder
-from bsd.runs.experiments import experiment
+from bsd.runs.experiments import experiment, run_many
 from bsd.runs.experiments.trained import open_run
 from bsd.runs.literals import format_value, parse_assignment, parse_literal
 from bsd.runs.sweeps import read_sweep
@@ -592,3 +593,23 @@ def test_months_and_working_days_are_no_gaps(tmp_path, freq):
                           "load": np.sin(np.arange(600))})
     frame.to_csv(tmp_path / "series.csv", index=False)
     assert len(load_series(tmp_path / "series.csv").x_train) > 300
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda _: experiment("demo").changed(hidden=16), r"give a list of widths"),
+        (lambda _: run_many("demo", "out", seeds=[0]), r"'demo' is no experiment"),
+        (lambda _: run_many(experiment("demo"), "out", seeds=[0, 0]), "different whole numbers"),
+        (lambda _: BidirectionalNetwork([9, 8, 3], {"cell.g_apical": 2}), "DISCRETE.updated"),
+        (lambda _: BidirectionalNetwork([9, 8, 3], "DISCRETE"), "DISCRETE.updated"),
+        (lambda network: Simulation(network, "digits", "runtime"), "is no data set"),
+        (lambda network: Simulation(network, load("digits"), "runtime", seed="a"), "seed = 'a'"),
+        (lambda network: Simulation(network, load("digits"), "runtime", seed=-1), "seed = -1"),
+        (lambda network: Simulation(network, load("digits"), "runtime").set_weights(np.eye(3)),
+         "by projection"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(call, says):
+    with pytest.raises(InputError, match=says):
+        call(BidirectionalNetwork([64, 8, 10], DISCRETE))

@@ -1,6 +1,7 @@
 """Run a trial table in chunks, carrying the network's state from one chunk to the next."""
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -152,6 +153,8 @@ class Simulation:
         InputError
             For an unknown projection, another shape, or values that are not finite.
         """
+        if not isinstance(weights, Mapping):
+            raise InputError("weights: give them by projection, as {'W0': array}.")
         layout, bound = self.network.layout, self.network.parameters.learning.weight_max
         names = [p.name for p in layout.projections if p.source.replica == replica]
         for name, values in weights.items():
@@ -189,6 +192,11 @@ def check_dataset(network, dataset):
     InputError
         For another number of pixels or concepts, or codes of another size.
     """
+    if not hasattr(dataset, "image_shape"):
+        raise InputError(
+            f"{type(dataset).__name__} {str(dataset)[:40]!r} is no data set: give one, as "
+            "load('digits')."
+        )
     n_pixels = int(np.prod(dataset.image_shape))
     if network.n_stimulus != n_pixels:
         raise InputError(

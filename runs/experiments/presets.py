@@ -130,6 +130,8 @@ class Experiment:
         >>> experiment("digits").changed(epochs=5, equations=reset).equations == reset
         True
         """
+        if hidden is not None and not isinstance(hidden, (list, tuple)):
+            raise InputError(f"hidden = {hidden!r}: give a list of widths, as [512, 512].")
         assignments = dict(assignments or {})
         options = {
             key.removeprefix("data."): assignments.pop(key)

@@ -31,7 +31,7 @@ from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.standalone import cores
 from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
-from bsd.runs.experiments.presets import data_set
+from bsd.runs.experiments.presets import Experiment, data_set
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.interrupts import check_interrupt, listen_for
 from bsd.runs.literals import format_value
@@ -706,6 +706,8 @@ def run_many(
         If one of the runs failed; the others are stopped and can be resumed.
     """
     progress = progress or (lambda *_: None)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"{experiment!r} is no experiment: give one, as experiment('demo').")
     seeds = list(seeds) if np.iterable(seeds) else [seeds]
     whole = all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds)
     if not seeds or not whole or len(set(seeds)) < len(seeds):
