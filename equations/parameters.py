@@ -65,7 +65,8 @@ def _check(name, value, metadata):
     if isinstance(value, (bool, str)) or value is None or np.ndim(value):
         raise InputError(f"{name} = {value!r}: one number{_with_unit(unit)} is needed.")
     if get_dimensions(value) != get_dimensions(unit):
-        raise InputError(f"{name} = {value}: the unit is wrong, give a value{_with_unit(unit)}.")
+        needed = _with_unit(unit) or " without a unit"
+        raise InputError(f"{name} = {value}: the unit is wrong, give a value{needed}.")
     number = float(value / unit)
     if not np.isfinite(number):
         raise InputError(f"{name} = {value}: one finite number{_with_unit(unit)} is needed.")
@@ -105,8 +106,8 @@ class TimingParameters(_Checked):
         steps = float(self.duration / self.dt)
         if abs(steps - round(steps)) > 1e-6 or round(steps) < 2:
             raise InputError(
-                f"timing.duration = {self.duration}: must be at least 2 whole steps of "
-                f"timing.dt = {self.dt}."
+                f"timing.duration = {self.duration}: must be whole steps of timing.dt = {self.dt}, "
+                "at least 2."
             )
         if float(self.f_max * self.dt) > 1 + 1e-9:
             raise InputError(

@@ -600,6 +600,7 @@ def test_missing_curand(network_and_data, nothing_compiled, monkeypatch, fake_nv
         ("raise OSError", "no NVIDIA driver"),
         ("raise SystemExit(3)", "finds no GPU"),
         ("print('9.0 12 NVIDIA X1')", "the NVIDIA driver is for CUDA 12, nvcc of CUDA 13"),
+        ("print('6.1 13 NVIDIA X1')", "the NVIDIA X1 has compute capability 6.1, and at least 7.0"),
     ],
 )
 def test_missing_driver_or_gpu(
@@ -644,7 +645,7 @@ def test_driver_is_asked(monkeypatch, fake_nvcc, tmp_path, count, driver):
 
 
 def test_compute_capability_is_checked(small_network, dataset, trial_table, tmp_path):
-    for text in ("90", "sm_90", "3.5", ""):
+    for text in ("90", "sm_90", "6.1", ""):
         with pytest.raises(InputError, match="9.0"):
             export_cuda(small_network(), dataset, trial_table(3), tmp_path / "out", text)
     assert not (tmp_path / "out").exists()
