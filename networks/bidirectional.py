@@ -895,15 +895,26 @@ class BidirectionalNetwork:
         -------
         memories, cells : ndarray of int, shape (n_memory_synapses,)
         """
-        k = self.parameters.learning.memory_slots
         memories, cells = [], []
-        for number, population in enumerate(self.memory_populations):
-            own = np.arange(population.start, population.stop)
-            for first in range(0, k, MEMORY_BLOCK):
-                block = np.arange(first, min(first + MEMORY_BLOCK, k)) + number * k
-                memories.append(np.tile(block, len(own)))
-                cells.append(np.repeat(own, len(block)))
+        for memory, n_memories, cell, n_cells in self.memory_blocks():
+            memories.append(np.tile(np.arange(memory, memory + n_memories), n_cells))
+            cells.append(np.repeat(np.arange(cell, cell + n_cells), n_memories))
         return np.concatenate(memories), np.concatenate(cells)
+
+    def memory_blocks(self):
+        """Memory synapses by blocks, in their order: cell by cell, in each memory by memory.
+
+        Returns
+        -------
+        list of tuple of int
+            First memory interneuron, number of them, first cell, number of cells.
+        """
+        k = self.parameters.learning.memory_slots
+        return [
+            (number * k + first, min(MEMORY_BLOCK, k - first), population.start, population.size)
+            for number, population in enumerate(self.memory_populations)
+            for first in range(0, k, MEMORY_BLOCK)
+        ]
 
     def _create_monitors(self, objects):
         self._check_probes(objects.cells)

@@ -133,16 +133,14 @@ _SUM_FOR_CELLS = """
 def _sum_memories_in_rows(directory, network):
     """Sum over memory synapses without looking up which memory and which cell each one joins.
 
-    Their order is regular (`BidirectionalNetwork.memory_pairs`), so that sums stay in registers.
+    Their order is regular (`BidirectionalNetwork.memory_blocks`), so that sums stay in registers.
     """
-    k = network.parameters.learning.memory_slots
-    if k % MEMORY_BLOCK:
-        return
     rows, first = [], 0  # first synapse, number of cells, first memory, first cell
-    for number, population in enumerate(network.memory_populations):
-        for slot in range(0, k, MEMORY_BLOCK):
-            rows.append(f"{{{first}, {population.size}, {number*k + slot}, {population.start}}}")
-            first += MEMORY_BLOCK * population.size
+    for memory, n_memories, cell, n_cells in network.memory_blocks():
+        if n_memories != MEMORY_BLOCK:
+            return
+        rows.append(f"{{{first}, {n_cells}, {memory}, {cell}}}")
+        first += n_memories * n_cells
     table = f"static const int32_t _rows[][4] = {{{', '.join(rows)}}};\n"
     for names, code in (
         (("overlap_pre", "likeness_pre"), _SUM_FOR_MEMORIES),

@@ -708,13 +708,10 @@ def run_many(
     progress = progress or (lambda *_: None)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{experiment!r} is no experiment: give one, as experiment('demo').")
-    seeds = list(seeds) if np.iterable(seeds) else [seeds]
-    whole = all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds)
-    if not seeds or not whole or len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds = {seeds}: give different whole numbers that are not negative.")
+    seeds = checked_seeds(list(seeds) if np.iterable(seeds) else seeds)
     folds = range(experiment.folds)
     if cohort:
-        runs = {f"fold{fold}": (list(seeds), fold) for fold in folds}
+        runs = {f"fold{fold}": (seeds, fold) for fold in folds}
     else:
         runs = {f"seed{seed}-fold{fold}": (seed, fold) for seed in seeds for fold in folds}
     out = Path(out)
@@ -726,6 +723,7 @@ def run_many(
             experiment, out, seed=seed, fold=fold, progress=report, **options
         )
         return pd.DataFrame(_rows(metrics))
+    check_main_guard("run_many")
     build_s = _prepare(experiment, out, runs, device, resume, overwrite, progress)
     rows = []
     for metrics in _in_processes(experiment, out, runs, options, progress):
@@ -737,6 +735,24 @@ def run_many(
 def _rows(metrics):
     """One row for each replica."""
     return [metrics | own for own in metrics.pop("replicas", [{}])]
+
+
+def checked_seeds(seeds):
+    """Seeds of several runs as a list; one seed is a list of one.
+
+    Raises
+    ------
+    InputError
+        If they are no different whole numbers, or one is negative.
+    """
+    if not isinstance(seeds, list):
+        seeds = [seeds]
+    whole = all(
+        isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s >= 0 for s in seeds
+    )
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds = {seeds}: give different whole numbers that are not negative.")
+    return seeds
 
 
 def _prepare(experiment, out, runs, device, resume, overwrite, progress):
@@ -775,7 +791,6 @@ def _prepare(experiment, out, runs, device, resume, overwrite, progress):
 
 def _in_processes(experiment, out, runs, options, progress):
     """Metrics of the runs as they finish, one process for each."""
-    check_main_guard("run_many")
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     waiting, alive, begun = list(runs.items()), {}, set()

@@ -42,6 +42,7 @@ from bsd.equations import InputError
 from bsd.equations.parameters import unknown_key
 from bsd.runs.engine.devices import DEVICES
 from bsd.runs.experiments import Experiment, experiment
+from bsd.runs.experiments.run import checked_seeds
 from bsd.runs.literals import format_value, parse_literal
 
 __all__ = ["SHIPPED", "Point", "Sweep", "read_sweep"]
@@ -225,7 +226,7 @@ def _sweep(name, text, content):
         name=name,
         description=_text("description", content.get("description", "")),
         base=base,
-        seeds=_seeds(content.get("seeds", [0])),
+        seeds=tuple(checked_seeds(content.get("seeds", [0]))),
         device=device,
         points=points,
         varied=varied,
@@ -255,15 +256,6 @@ def _one_of(key, value, known):
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}."
         raise InputError(f"{key} = {value!r}: {hint}")
     return value
-
-
-def _seeds(seeds):
-    if not isinstance(seeds, list):
-        seeds = [seeds]
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds)
-    if not seeds or not whole or len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds = {seeds}: give different whole numbers that are not negative.")
-    return tuple(seeds)
 
 
 def _check_different(points):
