@@ -324,9 +324,16 @@ def _correct(directory, timing, n_trials):
         r"CUDA_SAFE_CALL\(\s*cudaMemcpy\(h_ptr_d_ptr_synapse_ids_by_pre\[i\],.*?\)\s*\);",
         _COPY_AT_ONCE,
     )
-    # the host waits for the number of spikes, to start a block for each: the device knows it, and
-    # a thread is enough where a cell has one synapse (not so where changed equations do more than
-    # add: then synapses wait for one another)
+    _leave_spikes_on_device(directory)
+
+
+def _leave_spikes_on_device(directory):
+    """Start synapses without asking the device for the number of spikes.
+
+    brian2cuda's program waits for it, to start a block for each; a thread is enough where a cell
+    has one synapse. Where changed equations do more than add, synapses wait for one another: these
+    stay as they are.
+    """
     for pathways, at_start, check, blocks in (
         (_ONE_SYNAPSE_EACH, _THREAD_OF_A_SPIKE, r" && \2_max_size == 1", r"(n + t - 1)/t"),
         (["memory_pattern"], _BLOCK_OF_A_SPIKE, "", "n"),
