@@ -964,7 +964,7 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     ValueError
         If a column is missing.
     """
-    names = ["forecast", "persistence", "seasonal"]
+    names = ["forecast", "persistence", "seasonal", "seasonal_change"]
     require_columns(forecast, ["element", "actual", *names], "forecast")
     ax, panels = panels_in(ax, 5.0, 2, 1)
     axes = panels[:, 0]
@@ -975,10 +975,10 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     axes[0].set(xlabel="element", ylabel="value (SD)")
     axes[0].legend(ncols=2)
     share = np.arange(1, len(forecast) + 1) / len(forecast)
-    colors = [PATHWAY_COLORS["forward"], PATHWAY_COLORS["afferent"], PATHWAY_COLORS["backward"]]
+    colors = [*(PATHWAY_COLORS[key] for key in ("forward", "afferent", "backward")), "#555555"]
     for name, color in zip(names, colors, strict=True):
         error = np.sort((forecast[name] - forecast["actual"]).abs())
-        label = "network" if name == "forecast" else name
+        label = "network" if name == "forecast" else name.replace("_", " ")
         axes[1].plot(error, share, color=color, lw=1.2, label=label)
     axes[1].set(xlabel="absolute error (SD)", ylabel="share of elements", ylim=(0, 1))
     own = (forecast["forecast"] - forecast["actual"]).abs()

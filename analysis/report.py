@@ -289,7 +289,8 @@ def _lead(results):
         errors = [f"Forecasts have a mean squared error of {metrics['mse']:.4f}, in squared SDs of "
                   "the training part"]
         for name, key in (("persistence", "mse_persistence"),
-                          ("seasonal persistence", "mse_seasonal")):
+                          ("seasonal persistence", "mse_seasonal"),
+                          ("seasonal change", "mse_seasonal_change")):
             if _is_number(metrics.get(key)):
                 errors.append(f"{name} has {metrics[key]:.4f}")
         sentences.append("; ".join(errors) + ".")
@@ -326,6 +327,7 @@ def _numbers(results):
         "mse": ("Forecast, mean squared error (squared SDs)", "{:.4f}".format),
         "mse_persistence": ("Persistence, mean squared error", "{:.4f}".format),
         "mse_seasonal": ("Seasonal persistence, mean squared error", "{:.4f}".format),
+        "mse_seasonal_change": ("Seasonal change, mean squared error", "{:.4f}".format),
         "mse_mean": ("Training mean, mean squared error", "{:.4f}".format),
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),

@@ -14,7 +14,7 @@ __all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sec
 LINE = 60
 
 #: Simple forecasts that stand beside the network's.
-SIMPLE = ("mean", "persistence", "seasonal")
+SIMPLE = ("mean", "persistence", "seasonal", "seasonal_change")
 
 
 def forecast_frame(evidence, trials, targets, values):
@@ -29,8 +29,8 @@ def forecast_frame(evidence, trials, targets, values):
     evidence, trials : DataFrame
         Of a `Recording`; every trial shows a test stimulus.
     targets : DataFrame
-        One row per test stimulus, with the columns element, actual, reference, mean, persistence
-        and seasonal.
+        One row per test stimulus, with the columns element, actual, reference, and the forecasts
+        named in `SIMPLE`.
     values : ndarray, shape (n_concepts,)
         Correction that each concept stands for.
 
@@ -65,8 +65,8 @@ def forecast_errors(forecast):
     Returns
     -------
     dict of str to float
-        ``mse``, ``mse_mean``, ``mse_persistence``, ``mse_seasonal``; in squared SDs of the
-        training part.
+        ``mse``, ``mse_mean``, ``mse_persistence``, ``mse_seasonal``, ``mse_seasonal_change``; in
+        squared SDs of the training part.
     """
     names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE}
     require_columns(forecast, ["actual", *names.values()], "forecast")
@@ -148,7 +148,9 @@ def _forecast_section(frame):
             f"output's spikes, in SDs of the training part. Mean squared error "
             f"{errors['mse']:.4f}; persistence, the last value known, has "
             f"{errors['mse_persistence']:.4f}, seasonal persistence, the value of the last season, "
-            f"{errors['mse_seasonal']:.4f}, the training mean {errors['mse_mean']:.4f}."
+            f"{errors['mse_seasonal']:.4f}, seasonal change, the last value and what followed it "
+            f"one season before, {errors['mse_seasonal_change']:.4f}, the training mean "
+            f"{errors['mse_mean']:.4f}."
         ),
         "draw": lambda figure: figures.plot_forecast(last, ax=figure.subplots()),
         "table": table,

@@ -36,6 +36,7 @@ FORECAST_MEASURES = {
     "mse": "forecast, mean squared error (squared SDs)",
     "mse_persistence": "persistence, the same",
     "mse_seasonal": "seasonal persistence, the same",
+    "mse_seasonal_change": "seasonal change, the same",
 }
 
 #: What stands beside the accuracy on a text; what autoencoders measure in its place.

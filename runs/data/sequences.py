@@ -2,9 +2,10 @@
 
 Every element of a sequence is one stimulus. A time series becomes population codes: Gaussian
 tuning curves over its value, over its change since one season ago, and over the time of day and
-the weekday. What is learned is the correction of a reference forecast (none, the last value, or
-the value one season before), as a concept: bins of the correction, in order. A text becomes one
-group of cells for each symbol, and the concept is the symbol that follows.
+the weekday. What is learned is the correction of a reference forecast (none, the last value, the
+value one season before, or the last value and what followed it one season before), as a concept:
+bins of the correction, in order. A text becomes one group of cells for each symbol, and the concept
+is the symbol that follows.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ SERIES_PARTS, TEXT_PARTS = (0.6, 0.8), (0.9, 0.95)
 #: Different symbols of a text, at most: each has cells of its own.
 MAX_SYMBOLS = 1000
 
-REFERENCES = ("mean", "persistence", "seasonal")
+REFERENCES = ("mean", "persistence", "seasonal", "seasonal_change")
 
 
 class CodedStimuli:
@@ -81,8 +82,8 @@ class SequenceData:
     values : ndarray of float64, shape (n_concepts,), or None
         Correction that each concept stands for, in SDs of the training part.
     targets : DataFrame or None
-        One row per test stimulus: element (its number in the file), actual, reference, mean,
-        persistence and seasonal (forecasts), all in SDs of the training part.
+        One row per test stimulus: element (its number in the file), actual, reference, and the
+        forecasts named in `REFERENCES`, all in SDs of the training part.
     reference : str
         Which of `REFERENCES` is corrected: the one with the least squared error in the
         validation part.
@@ -195,6 +196,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         "mean": np.full(len(now), z[: ends[0]].mean()),  # of what lies before the validation part
         "persistence": z[now],
         "seasonal": z[now + horizon - back],
+        # ARIMA(0,1,0)(0,1,0) with the season's period; without a season a straight line
+        "seasonal_change": z[now] + z[now + horizon - back] - z[now - back],
     }
     errors = {k: np.mean((f - actual)[validation] ** 2) for k, f in forecasts.items()}
     reference = min(REFERENCES, key=errors.get)

@@ -33,6 +33,7 @@ def forecast():
             "mean": 0.0,
             "persistence": [1.0, 1.0, 1.0],
             "seasonal": [1.0, 2.0, 3.5],
+            "seasonal_change": [1.0, 2.0, 5.0],
         }
     )
     return forecast_frame(evidence, trials, targets, VALUES)
@@ -52,6 +53,7 @@ def test_errors_are_mean_squares(forecast):
             "mse_mean": 14 / 3,
             "mse_persistence": 5 / 3,
             "mse_seasonal": 0.25 / 3,
+            "mse_seasonal_change": 4 / 3,
         }
     )
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bsd.equations import InputError
 from bsd.runs.data import load_series, load_text
+from bsd.runs.data.sequences import REFERENCES
 
 
 @pytest.fixture
@@ -42,6 +43,8 @@ def test_targets_are_the_values_of_the_file(daily, horizon):
     assert np.allclose(t["persistence"], z[element])
     back = 24 if horizon <= 24 else 48  # no value that lies ahead of the present
     assert np.allclose(t["seasonal"], z[element + horizon - back])
+    followed = z[element + horizon - back] - z[element - back]
+    assert np.allclose(t["seasonal_change"], z[element] + followed)
     assert len(data.x_test) == len(data.y_test) == len(t)
 
 
@@ -85,8 +88,7 @@ def test_the_reference_is_the_best_on_the_validation_part(daily):
     path, _ = daily()
     errors = load_series(path, horizon=12, evaluate="validation").targets
     squares = {
-        name: ((errors[name] - errors["actual"]) ** 2).mean()
-        for name in ("mean", "persistence", "seasonal")
+        name: ((errors[name] - errors["actual"]) ** 2).mean() for name in REFERENCES
     }
     chosen = load_series(path, horizon=12).reference
     assert squares[chosen] == min(squares.values()) and chosen == "seasonal"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from bsd.analysis.sequences import forecast_frame, symbols
+from bsd.analysis.sequences import SIMPLE, forecast_frame, symbols
 from bsd.equations import InputError
 from bsd.runs.experiments import experiment, run_experiment
 from bsd.runs.experiments.trained import open_run
@@ -110,7 +110,7 @@ def forecast_run(tmp_path_factory):
 
 def test_a_forecast_is_better_than_simple_ones(forecast_run):
     metrics, _ = forecast_run
-    best = min(metrics[f"mse_{name}"] for name in ("mean", "persistence", "seasonal"))
+    best = min(metrics[f"mse_{name}"] for name in SIMPLE)
     assert metrics["mse"] < 0.5 * best
 
 
