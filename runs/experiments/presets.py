@@ -144,7 +144,7 @@ class Experiment:
             hidden=self.hidden if hidden is None else tuple(hidden),
             epochs=self.epochs if epochs is None else epochs,
             parameters=self.parameters.updated(assignments),
-            varied=dict(varied or {}),
+            varied=self.varied if varied is None else dict(varied),
             spikes=self.spikes if spikes is None else spikes,
             equations={**self.equations, **(equations or {})},
             values={**self.values, **(values or {})},

@@ -1,6 +1,7 @@
 """Trial tables as pandas frames, and the usual ones ready made."""
 
 import difflib
+import numbers
 
 import numpy as np
 import pandas as pd
@@ -262,9 +263,16 @@ def training_trials(
     -------
     list of DataFrame
         One table per epoch.
+
+    Raises
+    ------
+    InputError
+        If a number of epochs, stimuli or elements is no positive whole number.
     """
+    n = len(dataset.x_train) if n is None else n
+    _require_counts(epochs=epochs, n=n)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x7261])))
-    n = len(dataset.x_train) if n is None else min(n, len(dataset.x_train))
+    n = min(n, len(dataset.x_train))
     tables = []
     for epoch in range(epochs):
         order = generator.permutation(n)
@@ -283,6 +291,12 @@ def training_trials(
             )
         )
     return tables
+
+
+def _require_counts(**counts):
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise InputError(f"{name} = {value!r}: a positive whole number is needed.")
 
 
 def _progress(epoch, epochs, n):
@@ -310,7 +324,13 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     -------
     list of DataFrame
         One table per epoch.
+
+    Raises
+    ------
+    InputError
+        If a number of epochs, stimuli or elements is no positive whole number.
     """
+    _require_counts(epochs=epochs, segment=segment)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x5E95])))
     pieces = np.array_split(
         np.arange(len(dataset.x_train)), np.arange(segment, len(dataset.x_train), segment)

@@ -19,6 +19,7 @@ from bsd.runs.trials import (
     check_table,
     join_tables,
     recall_trials,
+    sequence_trials,
     test_trials,
     training_trials,
     trial_arrays,
@@ -370,6 +371,18 @@ def test_ready_made_tables(dataset):
     assert checked["trial"].tolist() == list(range(24 + 6 + 6 + 4))
     assert (checked.loc[checked["phase"] != "train", "learn"] == 0).all()
     assert set(checked["phase"]) == {"train", "test", "recall", "align"}
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
+def test_numbers_of_epochs_and_elements_are_checked(dataset, n):
+    for make in (
+        lambda: training_trials(dataset, n, 0),
+        lambda: training_trials(dataset, 1, 0, n=n),
+        lambda: sequence_trials(dataset, n, 0, segment=4),
+        lambda: sequence_trials(dataset, 1, 0, segment=n),
+    ):
+        with pytest.raises(InputError, match=f"= {n!r}: a positive whole number is needed"):
+            make()
 
 
 def test_joined_trials_keep_their_draws_and_get_those_they_lack(dataset):

@@ -146,6 +146,12 @@ def test_cohort_is_run_as_one_network_and_told_apart(small, tmp_path):
     assert "Replicas" in write_report(tmp_path / "cohort").read_text()
 
 
+def test_varied_parameters_stay_when_something_else_changes(small):
+    varied = small.changed(varied={"learning.lam": (1, 2)})
+    assert varied.changed(epochs=3).varied == {"learning.lam": (1, 2)}
+    assert varied.changed(varied={}).varied == {}
+
+
 def test_varied_parameters_need_a_value_for_each_replica(small, tmp_path):
     with pytest.raises(InputError, match="learning.lam is varied over 3 values, the cohort has 2"):
         _run(small.changed(varied={"learning.lam": (1, 2, 3)}), tmp_path, seed=[0, 1])
