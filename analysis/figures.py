@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bsd.analysis import measures, sweeps
 from bsd.analysis.frames import population_order, require_columns
+from bsd.analysis.sequences import SIMPLE
 from bsd.analysis.style import (
     PATHWAY_COLORS,
     image_panels,
@@ -964,8 +965,7 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     ValueError
         If a column is missing.
     """
-    names = ["forecast", "persistence", "seasonal", "seasonal_change"]
-    require_columns(forecast, ["element", "actual", *names], "forecast")
+    require_columns(forecast, ["element", "actual", "forecast"], "forecast")
     ax, panels = panels_in(ax, 5.0, 2, 1)
     axes = panels[:, 0]
     shown = forecast.iloc[:n_shown]
@@ -975,11 +975,12 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     axes[0].set(xlabel="element", ylabel="value (SD)")
     axes[0].legend(ncols=2)
     share = np.arange(1, len(forecast) + 1) / len(forecast)
-    colors = [*(PATHWAY_COLORS[key] for key in ("forward", "afferent", "backward")), "#555555"]
-    for name, color in zip(names, colors, strict=True):
-        error = np.sort((forecast[name] - forecast["actual"]).abs())
-        label = "network" if name == "forecast" else name.replace("_", " ")
-        axes[1].plot(error, share, color=color, lw=1.2, label=label)
+    names = {"forecast": "network"} | {n: label for n, label in SIMPLE.items() if n != "mean"}
+    colors = [*(PATHWAY_COLORS[key] for key in ("forward", "afferent", "backward")), "#009E73"]
+    for (name, label), color in zip(names.items(), colors, strict=True):
+        if name in forecast:
+            error = np.sort((forecast[name] - forecast["actual"]).abs())
+            axes[1].plot(error, share, color=color, lw=1.2, label=label)
     axes[1].set(xlabel="absolute error (SD)", ylabel="share of elements", ylim=(0, 1))
     own = (forecast["forecast"] - forecast["actual"]).abs()
     axes[1].set_xlim(0, max(own.quantile(0.995), 1e-9))

@@ -288,11 +288,9 @@ def _lead(results):
     if _is_number(metrics.get("mse")):
         errors = [f"Forecasts have a mean squared error of {metrics['mse']:.4f}, in squared SDs of "
                   "the training part"]
-        for name, key in (("persistence", "mse_persistence"),
-                          ("seasonal persistence", "mse_seasonal"),
-                          ("seasonal change", "mse_seasonal_change")):
-            if _is_number(metrics.get(key)):
-                errors.append(f"{name} has {metrics[key]:.4f}")
+        for name, label in sequences.SIMPLE.items():
+            if name != "mean" and _is_number(metrics.get(f"mse_{name}")):
+                errors.append(f"{label} has {metrics[f'mse_{name}']:.4f}")
         sentences.append("; ".join(errors) + ".")
     if _is_number(share):
         text = f"The forward network decided {_percent(share)} of the "
@@ -325,10 +323,10 @@ def _lead(results):
 def _numbers(results):
     known = {
         "mse": ("Forecast, mean squared error (squared SDs)", "{:.4f}".format),
-        "mse_persistence": ("Persistence, mean squared error", "{:.4f}".format),
-        "mse_seasonal": ("Seasonal persistence, mean squared error", "{:.4f}".format),
-        "mse_seasonal_change": ("Seasonal change, mean squared error", "{:.4f}".format),
-        "mse_mean": ("Training mean, mean squared error", "{:.4f}".format),
+        **{
+            f"mse_{name}": (f"{label.capitalize()}, mean squared error", "{:.4f}".format)
+            for name, label in sequences.SIMPLE.items()
+        },
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),
         "recall_correlation": ("Correlation of recalled stimulus and class mean", "{:.3f}".format),

@@ -13,8 +13,13 @@ __all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sec
 #: Characters of a line of the text that a network writes.
 LINE = 60
 
-#: Simple forecasts that stand beside the network's.
-SIMPLE = ("mean", "persistence", "seasonal", "seasonal_change")
+#: Simple forecasts that stand beside the network's, by column, and what they are called.
+SIMPLE = {
+    "mean": "training mean",
+    "persistence": "persistence",
+    "seasonal": "seasonal persistence",
+    "seasonal_change": "seasonal change",
+}
 
 
 def forecast_frame(evidence, trials, targets, values):
@@ -65,11 +70,11 @@ def forecast_errors(forecast):
     Returns
     -------
     dict of str to float
-        ``mse``, ``mse_mean``, ``mse_persistence``, ``mse_seasonal``, ``mse_seasonal_change``; in
-        squared SDs of the training part.
+        ``mse``, and ``mse_mean``, ``mse_persistence``, ``mse_seasonal``, ``mse_seasonal_change`` as
+        far as the frame has them (older runs lack the last); in squared SDs of the training part.
     """
-    names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE}
-    require_columns(forecast, ["actual", *names.values()], "forecast")
+    require_columns(forecast, ["actual", "forecast"], "forecast")
+    names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE if name in forecast}
     return {
         key: float(((forecast[name] - forecast["actual"]) ** 2).mean())
         for key, name in names.items()
@@ -136,7 +141,8 @@ def _forecast_section(frame):
     errors = forecast_errors(last)
     table = pd.DataFrame(
         {
-            "forecast": ["network", *SIMPLE],
+            "forecast": ["network", *(SIMPLE[key.removeprefix("mse_")] for key in errors
+                                      if key != "mse")],
             "mean squared error": [f"{value:.4f}" for value in errors.values()],
         }
     )
@@ -146,11 +152,9 @@ def _forecast_section(frame):
         "caption": (
             f"Forecasts of {len(last)} test elements after the last epoch, read out from the "
             f"output's spikes, in SDs of the training part. Mean squared error "
-            f"{errors['mse']:.4f}; persistence, the last value known, has "
-            f"{errors['mse_persistence']:.4f}, seasonal persistence, the value of the last season, "
-            f"{errors['mse_seasonal']:.4f}, seasonal change, the last value and what followed it "
-            f"one season before, {errors['mse_seasonal_change']:.4f}, the training mean "
-            f"{errors['mse_mean']:.4f}."
+            f"{errors['mse']:.4f}. Persistence is the last value known, seasonal persistence the "
+            "value one season before, seasonal change the last value plus the change over the same "
+            "span one season before."
         ),
         "draw": lambda figure: figures.plot_forecast(last, ax=figure.subplots()),
         "table": table,

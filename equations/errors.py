@@ -1,5 +1,6 @@
 """The one kind of error that a user can cure."""
 
+import numbers
 import sys
 
 from brian2.utils.logger import brian_excepthook
@@ -18,6 +19,18 @@ class InputError(ValueError):
 
     def __init__(self, text=""):
         super().__init__(" ".join(str(text).split()))
+
+
+def require_counts(**counts):
+    """Refuse numbers, by name, that are not whole and positive.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise InputError(f"{name} = {value!r}: a positive whole number is needed.")
 
 
 def _excepthook(kind, error, trace):

@@ -32,6 +32,7 @@ from bsd.equations import (
     equation_set,
     without_comments,
 )
+from bsd.equations.errors import require_counts
 from bsd.equations.integration import staggered
 from bsd.equations.randomness import hash_uniform, seed_words, stream_keys
 from bsd.networks.dense import COMPUTED, DenseProjection
@@ -181,8 +182,7 @@ class BidirectionalNetwork:
             raise InputError(f"projection = {projection!r}: choose 'dense' or 'synapses'.")
         if precision not in ("float32", "float64"):
             raise InputError(f"precision = {precision!r}: choose 'float32' or 'float64'.")
-        if not isinstance(capacity, (int, np.integer)) or capacity < 1:
-            raise InputError(f"capacity = {capacity}: a positive whole number is needed.")
+        require_counts(capacity=capacity)
         each = parameters if isinstance(parameters, (list, tuple)) else [parameters]
         if not each or not all(isinstance(one, ModelParameters) for one in each):
             raise InputError(

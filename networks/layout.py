@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bsd.equations.errors import InputError
+from bsd.equations.errors import InputError, require_counts
 
 __all__ = ["Layout", "Population", "Projection"]
 
@@ -165,8 +165,7 @@ class Layout:
                 f"layers = {list(layers)}: give at least stimulus, one hidden layer and output, "
                 "each a positive whole number of cells."
             )
-        if int(replicas) != replicas or replicas < 1:
-            raise InputError(f"replicas = {replicas}: a positive whole number is needed.")
+        require_counts(replicas=replicas)
         self.layers = tuple(int(n) for n in layers)
         self.replicas = int(replicas)
         self.depth = len(layers) - 2

@@ -188,8 +188,8 @@ def summarise_sequence(frame):
     dict
         ``measure``; ``error``, ``error_sd`` (None of one seed) by method; ``bp_learning_rate``,
         ``bp_loss`` and ``ratio_to_bp`` (our error over that of backpropagation), None without
-        PyTorch; ``best_simple`` (the simple method with the least error) and ``ratio_to_simple``;
-        ``seeds``.
+        PyTorch; ``best_simple`` (the simple method with the least error) and ``ratio_to_simple``,
+        None if that makes no error; ``seeds``.
     """
     by_method = frame.groupby("method", sort=False)["error"]
     error, spread = by_method.mean(), by_method.std()
@@ -203,6 +203,6 @@ def summarise_sequence(frame):
         "bp_loss": bp["loss"].iloc[0] if len(bp) else None,
         "ratio_to_bp": float(error["streaming"] / error["bp"]) if len(bp) else None,
         "best_simple": simple.idxmin(),
-        "ratio_to_simple": float(error["streaming"] / simple.min()),
+        "ratio_to_simple": float(error["streaming"] / simple.min()) if simple.min() else None,
         "seeds": [int(s) for s in frame.loc[frame["method"] == "streaming", "seed"]],
     }

@@ -447,6 +447,7 @@ def sequence(
     Stopped at any moment, the same command goes on with what is missing.
     """
     from bsd.analysis.figures import plot_errors
+    from bsd.analysis.sequences import SIMPLE
     from bsd.analysis.style import FittedFigure
     from bsd.runs.bench.sequences import GRID, measure_sequence, summarise_sequence
 
@@ -463,14 +464,17 @@ def sequence(
     frame = _measured(measure_sequence, chosen, seeds, out / "sequence.csv", grid=GRID)
     found = summarise_sequence(frame)
     (out / "sequence.json").write_text(json.dumps(found, indent=1))
-    plot_errors(frame, FittedFigure().subplots()).figure.savefig(out / "sequence.png", dpi=150)
+    shown = frame.replace({"method": SIMPLE})
+    plot_errors(shown, FittedFigure().subplots()).figure.savefig(out / "sequence.png", dpi=150)
     table = Table(title=f"{name}: test part, {found['measure']}")
     table.add_column("method", no_wrap=True)
     for heading in ("error", "SD over seeds"):
         table.add_column(heading, justify="right")
     for method, error in found["error"].items():
         spread = found["error_sd"][method]
-        table.add_row(method, f"{error:.4f}", "" if spread is None else f"{spread:.4f}")
+        table.add_row(
+            SIMPLE.get(method, method), f"{error:.4f}", "" if spread is None else f"{spread:.4f}"
+        )
     _print_table(table)
     Console().print(f"table and figure: {out}", soft_wrap=True, highlight=False)
     if as_json:

@@ -1,11 +1,11 @@
 """Sequences: time series and texts, as stimuli that follow one another.
 
-Every element of a sequence is one stimulus. A time series becomes population codes: Gaussian
-tuning curves over its value, over its change since one season ago, and over the time of day and
-the weekday. What is learned is the correction of a reference forecast (none, the last value, the
-value one season before, or the last value and what followed it one season before), as a concept:
-bins of the correction, in order. A text becomes one group of cells for each symbol, and the concept
-is the symbol that follows.
+Every element of a sequence is one stimulus. A time series becomes population codes: Gaussian tuning
+curves over its value, over its change since one season ago, and over the time of day and the
+weekday. What is learned is the correction of a reference forecast (the mean, the last value, the
+value one season before, or the last value plus the change over the same span one season before), as
+a concept: bins of the correction, in order. A text becomes one group of cells for each symbol, and
+the concept is the symbol that follows.
 """
 
 import dataclasses
@@ -196,7 +196,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         "mean": np.full(len(now), z[: ends[0]].mean()),  # of what lies before the validation part
         "persistence": z[now],
         "seasonal": z[now + horizon - back],
-        # ARIMA(0,1,0)(0,1,0) with the season's period; without a season a straight line
+        # ARIMA(0,1,0)(0,1,0) with `back` as its period; without dates the line through the last
+        # value and the one a horizon before
         "seasonal_change": z[now] + z[now + horizon - back] - z[now - back],
     }
     errors = {k: np.mean((f - actual)[validation] ** 2) for k, f in forecasts.items()}

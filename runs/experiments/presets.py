@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters, equation_set
+from bsd.equations.errors import require_counts
 from bsd.runs.data import load, load_series, load_text
 from bsd.runs.literals import parse_literal
 
@@ -76,8 +77,7 @@ class Experiment:
             raise InputError("layers: give at least one hidden width, for example --layers 256,256")
         if self.is_sequence and self.is_autoencoder:
             raise InputError("encoding.autoencoder: needs images, not a sequence.")
-        if self.epochs < 1:
-            raise InputError(f"epochs = {self.epochs}: at least 1 is needed.")
+        require_counts(epochs=self.epochs, segment=self.segment)
         if self.spikes not in ("few", "all"):
             raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
         equation_set(self.equations)
@@ -119,6 +119,9 @@ class Experiment:
     ):
         """A copy with other widths, epochs, parameters, recorded spikes or equations.
 
+        What is None stays; equations and values are added to those that were changed before. A
+        parameter that is assigned no longer varies over the replicas.
+
         Raises
         ------
         InputError
@@ -133,6 +136,7 @@ class Experiment:
         if hidden is not None and not isinstance(hidden, (list, tuple)):
             raise InputError(f"hidden = {hidden!r}: give a list of widths, as [512, 512].")
         assignments = dict(assignments or {})
+        kept = {key: values for key, values in self.varied.items() if key not in assignments}
         options = {
             key.removeprefix("data."): assignments.pop(key)
             for key in list(assignments)
@@ -144,7 +148,7 @@ class Experiment:
             hidden=self.hidden if hidden is None else tuple(hidden),
             epochs=self.epochs if epochs is None else epochs,
             parameters=self.parameters.updated(assignments),
-            varied=self.varied if varied is None else dict(varied),
+            varied=kept if varied is None else dict(varied),
             spikes=self.spikes if spikes is None else spikes,
             equations={**self.equations, **(equations or {})},
             values={**self.values, **(values or {})},
@@ -455,7 +459,7 @@ PRESETS = {
         ),
         Experiment(
             "autoencoder5k",
-            "the 5000 MNIST digits of mnist5k, to a code of 128 cells and back",
+            "the 5000 MNIST digits of mnist5k, to a small code and back",
             "mnist5k",
             (512, 128),
             5,
@@ -464,7 +468,7 @@ PRESETS = {
         ),
         Experiment(
             "autoencoder",
-            "complete MNIST, to a code of 128 cells and back",
+            "complete MNIST, to a small code and back",
             "mnist",
             (512, 128),
             1,
@@ -473,7 +477,7 @@ PRESETS = {
         ),
         Experiment(
             "autoencoder-fashion",
-            "complete Fashion-MNIST, to a code of 128 cells and back",
+            "complete Fashion-MNIST, to a small code and back",
             "fashion",
             (512, 128),
             1,

@@ -1,12 +1,11 @@
 """Trial tables as pandas frames, and the usual ones ready made."""
 
 import difflib
-import numbers
 
 import numpy as np
 import pandas as pd
 
-from bsd.equations.errors import InputError
+from bsd.equations.errors import InputError, require_counts
 from bsd.runs.data import MASKS
 
 __all__ = [
@@ -267,12 +266,12 @@ def training_trials(
     Raises
     ------
     InputError
-        If a number of epochs, stimuli or elements is no positive whole number.
+        If `epochs` or `n` is not a positive whole number.
     """
-    n = len(dataset.x_train) if n is None else n
-    _require_counts(epochs=epochs, n=n)
+    available = len(dataset.x_train)
+    require_counts(epochs=epochs, **({} if n is None else {"n": n}))
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x7261])))
-    n = min(n, len(dataset.x_train))
+    n = available if n is None else min(n, available)
     tables = []
     for epoch in range(epochs):
         order = generator.permutation(n)
@@ -291,12 +290,6 @@ def training_trials(
             )
         )
     return tables
-
-
-def _require_counts(**counts):
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-            raise InputError(f"{name} = {value!r}: a positive whole number is needed.")
 
 
 def _progress(epoch, epochs, n):
@@ -328,9 +321,9 @@ def sequence_trials(dataset, epochs, seed, *, segment, decay=1.0):
     Raises
     ------
     InputError
-        If a number of epochs, stimuli or elements is no positive whole number.
+        If `epochs` or `segment` is not a positive whole number.
     """
-    _require_counts(epochs=epochs, segment=segment)
+    require_counts(epochs=epochs, segment=segment)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x5E95])))
     pieces = np.array_split(
         np.arange(len(dataset.x_train)), np.arange(segment, len(dataset.x_train), segment)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy, sections
 
@@ -56,6 +57,16 @@ def test_errors_are_mean_squares(forecast):
             "mse_seasonal_change": 4 / 3,
         }
     )
+
+
+def test_frames_of_older_runs_lack_the_newest_simple_forecast(tmp_path, forecast):
+    older = forecast.drop(columns="seasonal_change")
+    assert set(forecast_errors(forecast)) - set(forecast_errors(older)) == {"mse_seasonal_change"}
+    older.to_parquet(tmp_path / "forecast.parquet")
+    (section,) = sections(tmp_path, "series")
+    named = ["network", "training mean", "persistence", "seasonal persistence"]
+    assert section["table"]["forecast"].tolist() == named
+    section["draw"](Figure())
 
 
 @pytest.mark.parametrize(

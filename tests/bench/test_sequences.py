@@ -106,6 +106,13 @@ def test_a_summary_has_means_and_ratios():
     json.dumps(found)
 
 
+def test_a_simple_forecast_without_error_has_no_ratio():
+    rows = errors(streaming=0.4, bp=0.5)
+    rows.loc[rows["method"] == "seasonal", "error"] = 0
+    found = sequences.summarise_sequence(rows)
+    assert found["best_simple"] == "seasonal" and found["ratio_to_simple"] is None
+
+
 def test_the_figure_shows_means_and_seeds():
     ax = plot_errors(errors(streaming=0.4, bp=0.5), ax=FittedFigure().subplots())
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.4, 0.5, 1.0, 0.8])

@@ -95,7 +95,7 @@ def test_impossible_layers(refused, out, layers):
 @pytest.mark.parametrize(
     "option, value, says",
     [
-        ("--epochs", "0", "at least 1"),
+        ("--epochs", "0", "positive whole number"),
         ("--seed", "-1", "not negative"),
         ("--seed", "1,1", "different"),
         ("--seed", "x", "whole numbers"),

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bsd.analysis.sequences import SIMPLE
 from bsd.equations import InputError
+from bsd.runs.cli.app import FORECAST_MEASURES
 from bsd.runs.data import load_series, load_text
 from bsd.runs.data.sequences import REFERENCES
 
@@ -92,6 +94,22 @@ def test_the_reference_is_the_best_on_the_validation_part(daily):
     }
     chosen = load_series(path, horizon=12).reference
     assert squares[chosen] == min(squares.values()) and chosen == "seasonal"
+
+
+def test_every_reference_can_be_chosen_and_is_reported(tmp_path):
+    assert set(REFERENCES) == set(SIMPLE)
+    assert {f"mse_{name}" for name in SIMPLE} - {"mse_mean"} == set(FORECAST_MEASURES) - {"mse"}
+    noise = 0.05 * np.random.default_rng(0).standard_normal(2400)
+    rhythm = np.sin(2 * np.pi * np.arange(2400) / 24)
+    when = pd.date_range("2021-03-01", periods=2400, freq="h")
+    for name, values in (
+        ("mean", noise),
+        ("persistence", np.cumsum(noise)),
+        ("seasonal", rhythm + noise),
+        ("seasonal_change", rhythm + np.cumsum(noise)),
+    ):
+        pd.DataFrame({"when": when, "v": values}).to_csv(tmp_path / "v.csv", index=False)
+        assert load_series(tmp_path / "v.csv").reference == name
 
 
 def test_the_reference_is_chosen_by_the_mean_that_is_known_before_the_validation_part(tmp_path):

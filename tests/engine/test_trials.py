@@ -383,6 +383,7 @@ def test_numbers_of_epochs_and_elements_are_checked(dataset, n):
     ):
         with pytest.raises(InputError, match=f"= {n!r}: a positive whole number is needed"):
             make()
+    assert len(training_trials(dataset, np.int64(2), 0, n=3)) == 2
 
 
 def test_joined_trials_keep_their_draws_and_get_those_they_lack(dataset):

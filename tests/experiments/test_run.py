@@ -150,6 +150,7 @@ def test_varied_parameters_stay_when_something_else_changes(small):
     varied = small.changed(varied={"learning.lam": (1, 2)})
     assert varied.changed(epochs=3).varied == {"learning.lam": (1, 2)}
     assert varied.changed(varied={}).varied == {}
+    assert varied.changed(assignments={"learning.lam": 3}).varied == {}
 
 
 def test_varied_parameters_need_a_value_for_each_replica(small, tmp_path):

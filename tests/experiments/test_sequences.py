@@ -131,6 +131,7 @@ def test_a_report_of_a_forecast_begins_with_its_error(forecast_run):
     section, decisions = page.index("Forecasts of "), page.index("The forward network decided")
     assert lead < decisions < section < page.index("Firing rates")
     assert page.count("Forecasts of ") == 1
+    assert f"seasonal change has {metrics['mse_seasonal_change']:.4f}" in page
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
 
 
