@@ -139,6 +139,8 @@ def _forecast_section(frame):
 
     last = frame[frame["epoch"] == frame["epoch"].max()]
     errors = forecast_errors(last)
+    # the mean is that of what lies before the validation part, so it has no equal
+    reference = next((n for n in SIMPLE if n in last and last[n].equals(last["reference"])), "mean")
     table = pd.DataFrame(
         {
             "forecast": ["network", *(SIMPLE[key.removeprefix("mse_")] for key in errors
@@ -152,7 +154,8 @@ def _forecast_section(frame):
         "caption": (
             f"Forecasts of {len(last)} test elements after the last epoch, read out from the "
             f"output's spikes, in SDs of the training part. Mean squared error "
-            f"{errors['mse']:.4f}. Persistence is the last value known, seasonal persistence the "
+            f"{errors['mse']:.4f}. The network corrects one of the simple forecasts, the "
+            f"{SIMPLE[reference]}. Persistence is the last value known, seasonal persistence the "
             "value one season before, seasonal change the last value plus the change over the same "
             "span one season before."
         ),

@@ -131,6 +131,8 @@ def test_a_report_of_a_forecast_begins_with_its_error(forecast_run):
     section, decisions = page.index("Forecasts of "), page.index("The forward network decided")
     assert lead < decisions < section < page.index("Firing rates")
     assert page.count("Forecasts of ") == 1
+    data = open_run(folder).dataset
+    assert f"corrects one of the simple forecasts, the {SIMPLE[data.reference]}." in page
     assert f"seasonal change has {metrics['mse_seasonal_change']:.4f}" in page
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
 
