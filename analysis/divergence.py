@@ -47,7 +47,8 @@ def divergences(
     loss : str
         That of the layers, for the advice.
     learned : bool
-        Whether hidden layers learn; if not, their alignment is not judged.
+        Whether hidden layers learn partners that differ from concept to concept; if not, their
+        alignment is not judged.
 
     Returns
     -------

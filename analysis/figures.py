@@ -972,7 +972,7 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     axes[0].plot(shown["element"], shown["actual"], color="#111111", lw=1, label="actual")
     axes[0].plot(shown["element"], shown["forecast"], color=PATHWAY_COLORS["forward"], lw=1,
                  label="network")
-    axes[0].set(xlabel="element", ylabel="value (SD)")
+    axes[0].set(xlabel="element that is forecast", ylabel="value (SD)")
     axes[0].legend(ncols=2)
     share = np.arange(1, len(forecast) + 1) / len(forecast)
     names = {"forecast": "network"} | {n: label for n, label in SIMPLE.items() if n != "mean"}

@@ -327,6 +327,8 @@ def _numbers(results):
             f"mse_{name}": (f"{label.capitalize()}, mean squared error", "{:.4f}".format)
             for name, label in sequences.SIMPLE.items()
         },
+        "series": ("Series", str),
+        "reference": ("Simple forecast that is corrected", sequences.SIMPLE.get),
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),
         "recall_correlation": ("Correlation of recalled stimulus and class mean", "{:.3f}".format),

@@ -34,7 +34,7 @@ def forecast_frame(evidence, trials, targets, values):
     evidence, trials : DataFrame
         Of a `Recording`; every trial shows a test stimulus.
     targets : DataFrame
-        One row per test stimulus, with the columns element, actual, reference, and the forecasts
+        One row per test stimulus, with the columns element, actual, reference, and forecasts
         named in `SIMPLE`.
     values : ndarray, shape (n_concepts,)
         Correction that each concept stands for.
@@ -71,7 +71,8 @@ def forecast_errors(forecast):
     -------
     dict of str to float
         ``mse``, and ``mse_mean``, ``mse_persistence``, ``mse_seasonal``, ``mse_seasonal_change`` as
-        far as the frame has them (older runs lack the last); in squared SDs of the training part.
+        far as the frame has them (without a season the third is left out, older runs lack the
+        last); in squared SDs of the training part.
     """
     require_columns(forecast, ["actual", "forecast"], "forecast")
     names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE if name in forecast}
@@ -124,23 +125,26 @@ def sections(folder, data):
     found = []
     forecast, generated = folder / "forecast.parquet", folder / "generated.json"
     metrics = folder / "metrics.json"
+    metrics = json.loads(metrics.read_text()) if metrics.is_file() else {}
     if data == "series" and forecast.is_file():
         frame = pd.read_parquet(forecast)
         if len(frame):
-            found.append(_forecast_section(frame))
-    if data == "text" and generated.is_file() and metrics.is_file():
-        generated, metrics = json.loads(generated.read_text()), json.loads(metrics.read_text())
+            found.append(_forecast_section(frame, metrics.get("reference")))
+    if data == "text" and generated.is_file() and metrics:
+        generated = json.loads(generated.read_text())
         found += [_text_section(generated, metrics), _context_section(generated, metrics)]
     return found
 
 
-def _forecast_section(frame):
+def _forecast_section(frame, reference):
     from bsd.analysis import figures
 
+    corrected = (
+        f"The network corrects one of the simple forecasts: {SIMPLE[reference]}. "
+        if reference in SIMPLE else ""
+    )
     last = frame[frame["epoch"] == frame["epoch"].max()]
     errors = forecast_errors(last)
-    # the mean is that of what lies before the validation part, so it has no equal
-    reference = next((n for n in SIMPLE if n in last and last[n].equals(last["reference"])), "mean")
     table = pd.DataFrame(
         {
             "forecast": ["network", *(SIMPLE[key.removeprefix("mse_")] for key in errors
@@ -154,10 +158,9 @@ def _forecast_section(frame):
         "caption": (
             f"Forecasts of {len(last)} test elements after the last epoch, read out from the "
             f"output's spikes, in SDs of the training part. Mean squared error "
-            f"{errors['mse']:.4f}. The network corrects one of the simple forecasts, the "
-            f"{SIMPLE[reference]}. Persistence is the last value known, seasonal persistence the "
-            "value one season before, seasonal change the last value plus the change over the same "
-            "span one season before."
+            f"{errors['mse']:.4f}. {corrected}Persistence is the last value known, seasonal "
+            "persistence the value one season before, seasonal change the last value plus the "
+            "change over the same span one season before."
         ),
         "draw": lambda figure: figures.plot_forecast(last, ax=figure.subplots()),
         "table": table,

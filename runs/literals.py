@@ -43,6 +43,9 @@ _OTHER_NAMES = {
     "s": "second", "sec": "second", "msec": "ms", "V": "volt", "A": "amp", "ampere": "amp",
     "S": "siemens", "F": "farad", "m": "metre", "K": "kelvin", "kg": "kilogram",
 }  # fmt: skip
+#: What needs no quotes, whatever it is written with.
+TEXT_KEYS = ("data.path", "data.column")
+
 _KEYWORDS = {"true": True, "false": False, "none": None, "null": None}
 
 _TOKEN = re.compile(
@@ -87,9 +90,37 @@ def parse_assignment(text):
     if not value.strip():
         raise InputError(f"{key[:80]} has no value: write {key[:80]}=VALUE, or '' for no text")
     try:
-        return key, parse_literal(value)
+        return key, parse_value(key, value)
     except InputError as error:
         raise InputError(f"{key[:80]}: {error}") from error
+
+
+def parse_value(key, text):
+    """The value of a key: a literal, but a path or the name of a column is taken as it stands.
+
+    Parameters
+    ----------
+    key : str
+    text : str
+
+    Returns
+    -------
+    str, or what `parse_literal` returns
+
+    Raises
+    ------
+    InputError
+        A literal that cannot be parsed.
+
+    Examples
+    --------
+    >>> parse_value("data.path", "~/my-data/load 2023.csv")
+    '~/my-data/load 2023.csv'
+    """
+    stripped = text.strip()
+    if key in TEXT_KEYS and stripped[:1] not in ("'", '"') and stripped.lower() not in _KEYWORDS:
+        return stripped
+    return parse_literal(text)
 
 
 def parse_literal(text):

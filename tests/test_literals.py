@@ -315,3 +315,18 @@ def test_long_text_takes_no_long_time(piece):
         except InputError as error:
             assert len(str(error)) < 250
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    "text", ["/tmp/x/mine.csv", "./my data.csv", "~/x.csv", "2023.csv", "load (MW)", "a=b", "µV"]
+)
+def test_paths_and_columns_need_no_quotes(text):
+    for key in ("data.path", "data.column"):
+        assert parse_assignment(f"{key}={text}") == (key, text)
+        assert parse_assignment(f"{key}= '{text}'") == (key, text)
+    with pytest.raises(InputError):
+        parse_assignment("data.horizon=./my data")
+
+
+def test_no_path_is_none():
+    assert parse_assignment("data.path=none") == ("data.path", None)

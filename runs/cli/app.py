@@ -37,6 +37,7 @@ FORECAST_MEASURES = {
     "mse_persistence": "persistence, the same",
     "mse_seasonal": "seasonal persistence, the same",
     "mse_seasonal_change": "seasonal change, the same",
+    "mse_mean": "training mean, the same",
 }
 
 #: What stands beside the accuracy on a text; what autoencoders measure in its place.
@@ -275,8 +276,16 @@ def _show_summary(summary, metrics, reports):
     table.add_row("compile", f"{summary['build_s']:.1f} s")
     table.add_row("trials", f"{summary['trials']:,}")
     Console().print(table)
-    if summary["warnings"]:
-        console.print(f"[yellow]{len(summary['warnings'])} warnings[/], see the report")
+    if "reference" in metrics:
+        from bsd.analysis.sequences import SIMPLE
+
+        series, reference = metrics.iloc[0][["series", "reference"]]
+        Console().print(
+            f"{series}; corrected by the network: {SIMPLE[reference]}",
+            soft_wrap=True, highlight=False, markup=False,
+        )
+    if n := len(summary["warnings"]):
+        console.print(f"[yellow]{n} warning{'s' if n > 1 else ''}[/], see the report")
     for report in reports[:1]:
         Console().print(f"report: {report}", soft_wrap=True, highlight=False)
     if len(reports) > 1:

@@ -82,8 +82,10 @@ class SequenceData:
     values : ndarray of float64, shape (n_concepts,), or None
         Correction that each concept stands for, in SDs of the training part.
     targets : DataFrame or None
-        One row per test stimulus: element (its number in the file), actual, reference, and the
-        forecasts named in `REFERENCES`, all in SDs of the training part.
+        One row per test stimulus: element (the number in the file of what is forecast), actual,
+        reference, and the forecasts named in `REFERENCES`, all in SDs of the training part.
+        Without a season of several elements ``seasonal``, which equals ``persistence``, is left
+        out.
     reference : str
         Which of `REFERENCES` is corrected: the one with the least squared error in the
         validation part.
@@ -215,8 +217,11 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         codes += _calendar(dates.iloc[now])
     x = np.concatenate(codes, axis=1).astype(np.float32)[:, None, :]
     targets = pd.DataFrame(
-        {"element": now, "actual": actual, "reference": forecasts[reference], **forecasts}
-    )
+        {
+            "element": now + horizon, "actual": actual, "reference": forecasts[reference],
+            **forecasts,
+        }
+    ).drop(columns="seasonal" if season == 1 else [])
     return SequenceData(
         name=name,
         x_train=x[train],
@@ -225,7 +230,11 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         y_test=concept[shown],
         n_concepts=N_BINS,
         image_shape=(1, x.shape[2]),
-        source=f"column {column!r} of {path.name}",
+        source=(
+            f"column {column!r} of {path.name}, "
+            + (f"by the dates in {dates.name!r}" if dates is not None else "no dates")
+            + f", a season of {season} element{'s' if season > 1 else ''}"
+        ),
         licence="of the file" if path != _eeg() else "of matplotlib's sample data",
         values=bins,
         targets=targets[shown].reset_index(drop=True),
@@ -354,6 +363,12 @@ def _dates(frame, path):
             if dates.notna().all():
                 _check_dates(dates, f"{path}: column {name!r}")
                 return dates
+            text = frame[name].astype(str)
+            if text.str.contains(r"\d[/.-]\d+[/.-]\d").all():
+                raise InputError(
+                    f"{path}: column {name!r} has dates such as {text.iloc[0][:40]!r}: write them "
+                    "as 2021-03-31 or 2021-03-31 12:00 (ISO 8601), or remove the column."
+                )
     return None
 
 
@@ -381,6 +396,13 @@ def _column(frame, names, column, path):
         if all(_is_number(name) for name in frame):
             raise InputError(
                 f"{path} has numbers in place of column names: write a line of names above them."
+            )
+        steps = np.diff(frame[column].to_numpy(float, na_value=np.nan))
+        if len(steps) and steps[0] and np.allclose(steps, steps[0], atol=0):
+            raise InputError(
+                f"{path}: the first column of numbers, {column!r}, changes by {steps[0]:g} from "
+                "row to row, as a clock or an index does: choose one by data.column, of "
+                f"{', '.join(map(str, numeric[:40]))}."
             )
     if not isinstance(column, str) or column not in frame:
         raise InputError(

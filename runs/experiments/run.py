@@ -24,7 +24,7 @@ import pandas as pd
 from bsd.analysis.divergence import divergences
 from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
 from bsd.analysis.perception import image_similarity
-from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy
+from bsd.analysis.sequences import SIMPLE, forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
@@ -340,8 +340,10 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         "synapses": network.n_synapses,
         "device": simulation.simulator.device,
         "warnings": [
-            _warning(row, len(seeds)) for row in _divergences(network, frames).itertuples()
+            *(_warning(row, len(seeds)) for row in _divergences(network, frames).itertuples()),
+            *_worse_than_its_reference(dataset, means),
         ],
+        **({"series": dataset.source, "reference": dataset.reference} if "mse" in means else {}),
         "out": str(folder.path),
     }
     if len(seeds) > 1:
@@ -424,12 +426,24 @@ def _divergences(network, frames):
             f_max_hz=float(parameters.timing.f_max),
             weight_max=parameters.learning.weight_max,
             loss=parameters.learning.loss,
-            learned=parameters.learning.hidden == "learned",
+            # neighbours of a tuned code share their partners' patterns
+            learned=parameters.learning.hidden == "learned"
+            and parameters.encoding.concept_code != "tuning",
         )
         for replica, parameters in enumerate(network.replica_parameters)
     ]
     order = ["epoch", "replica", "kind", "where"]
     return pd.concat(found).sort_values(order, ignore_index=True)
+
+
+def _worse_than_its_reference(dataset, means):
+    key = f"mse_{getattr(dataset, 'reference', '')}"
+    if key in means and means["mse"] > means[key]:
+        yield (
+            f"the forecast is worse than the simple one that it corrects ({means['mse']:.3g}, "
+            f"{SIMPLE[dataset.reference]} {means[key]:.3g}): lower learning.eta, "
+            "learning.eta_feedback and learning.eta_top, or use a longer series."
+        )
 
 
 def _warning(row, n_replicas):

@@ -43,7 +43,7 @@ from bsd.equations.parameters import unknown_key
 from bsd.runs.engine.devices import DEVICES
 from bsd.runs.experiments import Experiment, experiment
 from bsd.runs.experiments.run import checked_seeds
-from bsd.runs.literals import format_value, parse_literal
+from bsd.runs.literals import format_value, parse_value
 
 __all__ = ["SHIPPED", "Point", "Sweep", "read_sweep"]
 
@@ -290,7 +290,7 @@ def _value(key, raw):
         return _layers(raw)
     if isinstance(raw, str):
         try:
-            raw = parse_literal(raw)
+            raw = parse_value(key, raw)
         except InputError as error:
             raise InputError(f"{key}: {error}") from None
     if raw is None or isinstance(raw, (list, dict)):

@@ -39,7 +39,7 @@ def test_targets_are_the_values_of_the_file(daily, horizon):
     path, load = daily()
     data = load_series(path, horizon=horizon)
     z = (load - load[:1920].mean()) / load[:1920].std()  # all that lies before the test part
-    t, element = data.targets, data.targets["element"].to_numpy()
+    t, element = data.targets, data.targets["element"].to_numpy() - horizon  # the last known
     assert element[0] == 1920 and element[-1] == 2399 - horizon  # the last fifth
     assert np.allclose(t["actual"], z[element + horizon])
     assert np.allclose(t["persistence"], z[element])
@@ -70,7 +70,7 @@ def test_parts_follow_one_another_and_share_nothing(daily):
         last_training = 24 + len(data.x_train) - 1  # its target is the element that follows
         assert last_training + 1 == start - 1
         element = data.targets["element"]
-        assert element.iloc[0] == start and element.iloc[-1] + 1 == stop - 1
+        assert element.iloc[0] == start + 1 and element.iloc[-1] == stop - 1
 
 
 def test_what_comes_after_the_validation_part_has_no_influence_on_it(daily):
@@ -98,7 +98,7 @@ def test_the_reference_is_the_best_on_the_validation_part(daily):
 
 def test_every_reference_can_be_chosen_and_is_reported(tmp_path):
     assert set(REFERENCES) == set(SIMPLE)
-    assert {f"mse_{name}" for name in SIMPLE} - {"mse_mean"} == set(FORECAST_MEASURES) - {"mse"}
+    assert {f"mse_{name}" for name in SIMPLE} == set(FORECAST_MEASURES) - {"mse"}
     noise = 0.05 * np.random.default_rng(0).standard_normal(2400)
     rhythm = np.sin(2 * np.pi * np.arange(2400) / 24)
     when = pd.date_range("2021-03-01", periods=2400, freq="h")
@@ -156,7 +156,36 @@ def test_the_calendar_is_coded_if_there_are_dates(daily):
     assert (x[:, 72:].sum(axis=1) == 1).all()
     plain = load_series(without)
     assert plain.x_test.shape[2] == 48
-    assert np.allclose(plain.targets["seasonal"], plain.targets["persistence"])  # season 1
+    assert "seasonal" not in plain.targets  # season 1: it would be persistence
+    assert plain.source == "column 'load' of plain.csv, no dates, a season of 1 element"
+    own = "column 'load' of series.csv, by the dates in 'when', a season of 24 elements"
+    assert load_series(with_dates).source == own
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m-%d-%y", "%d.%m.%Y"])
+def test_dates_that_would_be_overlooked_are_refused(daily, form):
+    path, _ = daily()
+    frame = pd.read_csv(path, parse_dates=["when"])
+    frame.assign(when=frame["when"].dt.strftime(form)).to_csv(path, index=False)
+    with pytest.raises(InputError, match="column 'when' has dates such as .*ISO 8601"):
+        load_series(path)
+
+
+def test_other_text_is_no_date(daily):
+    path, _ = daily(dates=False)
+    assert "no dates" in load_series(path).source  # it has a column of notes
+
+
+@pytest.mark.parametrize("step", [1, -3600, 0.1])
+def test_a_clock_is_not_taken_for_the_series(daily, step):
+    path, load = daily(dates=False)
+    frame = pd.read_csv(path)
+    frame.insert(0, "seconds", 7 + step * np.arange(len(frame)))
+    frame.to_csv(path, index=False)
+    with pytest.raises(InputError, match="'seconds', changes by .*: choose .* of seconds, load"):
+        load_series(path)
+    assert "column 'load'" in load_series(path, column="load").source
+    assert "column 'seconds'" in load_series(path, column="seconds").source
 
 
 def test_intensities_lie_between_0_and_1(daily):

@@ -132,9 +132,24 @@ def test_a_report_of_a_forecast_begins_with_its_error(forecast_run):
     assert lead < decisions < section < page.index("Firing rates")
     assert page.count("Forecasts of ") == 1
     data = open_run(folder).dataset
-    assert f"corrects one of the simple forecasts, the {SIMPLE[data.reference]}." in page
+    assert (metrics["series"], metrics["reference"]) == (data.source, data.reference)
+    assert metrics["warnings"] == []
+    assert f"corrects one of the simple forecasts: {SIMPLE[data.reference]}." in page
     assert f"seasonal change has {metrics['mse_seasonal_change']:.4f}" in page
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
+
+
+def test_a_forecast_worse_than_what_it_corrects_is_warned_of():
+    from types import SimpleNamespace
+
+    from bsd.runs.experiments.run import _worse_than_its_reference
+
+    data = SimpleNamespace(reference="seasonal_change")
+    errors = {"mse": 0.3, "mse_seasonal_change": 0.2, "mse_mean": 0.1}
+    (said,) = _worse_than_its_reference(data, errors)
+    assert "worse than the simple one that it corrects (0.3, seasonal change 0.2)" in said
+    assert not list(_worse_than_its_reference(data, errors | {"mse": 0.2}))
+    assert not list(_worse_than_its_reference(SimpleNamespace(), {"accuracy": 1}))
 
 
 def test_trials_of_a_text_that_is_written_follow_one_another():

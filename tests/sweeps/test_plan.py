@@ -44,7 +44,7 @@ START = "experiment: demo\n"
         (START + "grid: {layers: [[0]]}", "positive whole numbers"),
         (START + "grid: {layers: [[]]}", "positive whole numbers"),
         (START + "grid: {epochs: [1.5]}", "whole number"),
-        (START + "grid: {epochs: [0]}", "at least 1"),
+        (START + "grid: {epochs: [0]}", "positive whole number"),
         (START + "list: [{label: a, learning.lamb: 1}]", "learning.lam"),
         (START + "list: [{label: a}, {label: a, epochs: 1}]", "given twice"),
         (START + "list: [{label: 3}]", "text is needed"),
