@@ -1,5 +1,6 @@
 """Errors of equations, in one line."""
 
+import difflib
 import re
 from contextlib import contextmanager
 
@@ -38,11 +39,20 @@ def _said(error, network):
         name = unknown[1]
         holds = re.compile(rf"\b{name}(_pre|_post)?\b")
         where = [key for key, text in network.equations.items() if holds.search(str(text))]
+        near = difflib.get_close_matches(name, _declared(network.equations) - {name}, n=1)
+        correct = f"did you mean {near[0]}? Else" if near else "correct its name,"
         return (
-            f"{name} (in {', '.join(where)}) is unknown there: correct its name, write a number "
-            f"with its unit, or declare it, as a constant '{name} : second (shared, constant)' in "
+            f"{name} (in {', '.join(where)}) is unknown there: {correct} write a number "
+            f"with its unit, or declare it, as a constant '{name} : UNIT (shared, constant)' in "
             f"CELL_PARAMETERS with a value in values={{'cells.{name}': ...}}."
         )
     # the outer one of units names the variable that is defined
     units = (one for one in chain if isinstance(one, DimensionMismatchError))
     return " ".join(str(next(units, chain[-1])).split())
+
+
+def _declared(equations):
+    """Names that stand on the left of a unit."""
+    line = re.compile(r"^\s*(?:d(?P<state>\w+)/dt|(?P<name>\w+))\s*(?:=.*)?:", re.MULTILINE)
+    texts = "\n".join(str(text) for text in equations.values())
+    return {found["state"] or found["name"] for found in line.finditer(texts)}

@@ -258,6 +258,9 @@ def test_a_mistake_in_an_edited_file_keeps_what_brian2_says(small_network, datas
         Simulation(network, dataset, "runtime").run(trial_table(1))
     assert "preparing" in str(error.value.__cause__)
     assert "boost (in RESET) is unknown there: correct its name, write a number" in str(error.value)
+    network.equations["RESET"] = "v_s = V_rr"
+    with pytest.raises(InputError, match=r"V_rr \(in RESET\) is unknown there: did you mean V_r\?"):
+        Simulation(network, dataset, "runtime").run(trial_table(1))
 
 
 def test_wrong_units_name_the_variable_that_is_defined(small_network, dataset, trial_table):
