@@ -142,6 +142,9 @@ class Experiment:
             for key in list(assignments)
             if key.startswith("data.")
         }
+        for key in assignments:
+            if key in self.known_options:
+                raise InputError(f"unknown parameter {key!r}: did you mean 'data.{key}'?")
         return replace(
             self,
             options={**self.options, **self._checked(options)},

@@ -139,6 +139,12 @@ def test_a_report_of_a_forecast_begins_with_its_error(forecast_run):
     assert (folder / "figures" / "forecast.png").stat().st_size > 5000
 
 
+def test_an_option_of_the_data_is_named_in_full():
+    for key in ("horizon", "season"):
+        with pytest.raises(InputError, match=f"'{key}': did you mean 'data.{key}'"):
+            experiment("forecast").changed(assignments={key: 1})
+
+
 def test_a_forecast_worse_than_what_it_corrects_is_warned_of():
     from types import SimpleNamespace
 
