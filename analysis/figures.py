@@ -942,6 +942,15 @@ def _layer_lines(ax, frame, column, colors, **line):
         )
 
 
+_FORECAST_COLORS = {
+    "forecast": PATHWAY_COLORS["forward"],
+    "persistence": PATHWAY_COLORS["afferent"],
+    "seasonal": PATHWAY_COLORS["backward"],
+    "seasonal_change": "#009E73",
+    "mean": "#CC79A7",
+}
+
+
 @styled
 def plot_forecast(forecast, n_shown=200, ax=None):
     """A forecast beside what came, and their errors.
@@ -975,16 +984,53 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     axes[0].set(xlabel="element that is forecast", ylabel="value (SD)")
     axes[0].legend(ncols=2)
     share = np.arange(1, len(forecast) + 1) / len(forecast)
-    names = {"forecast": "network"} | {n: label for n, label in SIMPLE.items() if n != "mean"}
-    colors = [*(PATHWAY_COLORS[key] for key in ("forward", "afferent", "backward")), "#009E73"]
-    for (name, label), color in zip(names.items(), colors, strict=True):
-        if name in forecast:
+    for name, color in _FORECAST_COLORS.items():
+        if name in forecast and name != "mean":
             error = np.sort((forecast[name] - forecast["actual"]).abs())
+            label = SIMPLE.get(name, "network")
             axes[1].plot(error, share, color=color, lw=1.2, label=label)
     axes[1].set(xlabel="absolute error (SD)", ylabel="share of elements", ylim=(0, 1))
     own = (forecast["forecast"] - forecast["actual"]).abs()
     axes[1].set_xlim(0, max(own.quantile(0.995), 1e-9))
     axes[1].legend()
+    return ax
+
+
+@styled
+def plot_forecast_errors(forecast, ax=None):
+    """Mean squared error after each epoch, beside those of simple forecasts.
+
+    Parameters
+    ----------
+    forecast : pandas.DataFrame
+        From `bsd.analysis.sequences.forecast_frame`, of all epochs.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Simple forecasts far above the network's are left out.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    require_columns(forecast, ["epoch", "actual", "forecast"], "forecast")
+    squares = (forecast["forecast"] - forecast["actual"]) ** 2
+    errors = squares.groupby(forecast["epoch"]).mean()
+    ax = new_axes(ax, 2.4)
+    ax.plot(errors.index, errors, "o-", color=_FORECAST_COLORS["forecast"], ms=4, lw=1.3,
+            label="network")
+    for name, label in SIMPLE.items():
+        if name in forecast:
+            error = ((forecast[name] - forecast["actual"]) ** 2).mean()
+            if error < 3 * errors.max():
+                ax.axhline(error, color=_FORECAST_COLORS[name], lw=1, ls=":", label=label)
+    ax.set(xlabel="epoch", ylabel="mean squared error")
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 

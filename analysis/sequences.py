@@ -129,7 +129,7 @@ def sections(folder, data):
     if data == "series" and forecast.is_file():
         frame = pd.read_parquet(forecast)
         if len(frame):
-            found.append(_forecast_section(frame, metrics.get("reference")))
+            found += [_forecast_section(frame, metrics.get("reference")), _epochs_section(frame)]
     if data == "text" and generated.is_file() and metrics:
         generated = json.loads(generated.read_text())
         found += [_text_section(generated, metrics), _context_section(generated, metrics)]
@@ -164,6 +164,22 @@ def _forecast_section(frame, reference):
         ),
         "draw": lambda figure: figures.plot_forecast(last, ax=figure.subplots()),
         "table": table,
+    }
+
+
+def _epochs_section(frame):
+    from bsd.analysis import figures
+
+    errors = ((frame["forecast"] - frame["actual"]) ** 2).groupby(frame["epoch"]).mean()
+    return {
+        "name": "forecast_errors",
+        "title": "Error of the forecast, epoch by epoch",
+        "caption": (
+            f"Mean squared error of the test elements, in squared SDs of the training part, after "
+            f"each epoch: {errors.iloc[0]:.4f} after the first, {errors.iloc[-1]:.4f} after the "
+            f"last of {len(errors)}. Dotted, simple forecasts that are not far above."
+        ),
+        "draw": lambda figure: figures.plot_forecast_errors(frame, ax=figure.subplots()),
     }
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bsd.analysis.sequences import forecast_errors, forecast_frame, ngram_accuracy, sections
+from bsd.analysis.figures import plot_forecast_errors
+from bsd.analysis.sequences import SIMPLE, forecast_errors, forecast_frame, ngram_accuracy, sections
 
 VALUES = np.array([-1.0, 0.0, 3.0])
 
@@ -63,15 +64,32 @@ def test_frames_of_older_runs_lack_the_newest_simple_forecast(tmp_path, forecast
     older = forecast.drop(columns="seasonal_change")
     assert set(forecast_errors(forecast)) - set(forecast_errors(older)) == {"mse_seasonal_change"}
     older.to_parquet(tmp_path / "forecast.parquet")
-    (section,) = sections(tmp_path, "series")
+    section, errors = sections(tmp_path, "series")
     named = ["network", "training mean", "persistence", "seasonal persistence"]
     assert section["table"]["forecast"].tolist() == named
-    section["draw"](Figure())
+    for one in (section, errors):
+        one["draw"](Figure())
+
+
+def test_errors_are_drawn_epoch_by_epoch(forecast):
+    later = forecast.assign(epoch=3, forecast=forecast["actual"] + 2)
+    ax = plot_forecast_errors(pd.concat([forecast, later]))
+    drawn = {line.get_label(): line for line in ax.lines}
+    first = forecast_errors(forecast)
+    assert drawn["network"].get_xdata().tolist() == [2, 3]
+    assert drawn["network"].get_ydata() == pytest.approx([first["mse"], 4])
+    for name in ("persistence", "seasonal_change"):
+        assert drawn[SIMPLE[name]].get_ydata() == pytest.approx([first[f"mse_{name}"]] * 2)
+    far = plot_forecast_errors(pd.concat([forecast.assign(mean=100), later]))
+    assert "training mean" not in {line.get_label() for line in far.lines}
 
 
 @pytest.mark.parametrize(
     "data, shown",
-    [("text", ["text", "context"]), ("series", ["forecast"]), ("digits", []), (None, [])],
+    [
+        ("text", ["text", "context"]), ("series", ["forecast", "forecast_errors"]),
+        ("digits", []), (None, []),
+    ],
 )
 def test_the_data_of_the_run_decide_what_is_shown(tmp_path, forecast, data, shown):
     """Files of another run in the folder are not taken for its own."""
