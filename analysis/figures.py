@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bsd.analysis import measures, sweeps
 from bsd.analysis.frames import population_order, require_columns
-from bsd.analysis.sequences import SIMPLE
+from bsd.analysis.sequences import SIMPLE, errors_by_epoch
 from bsd.analysis.style import (
     PATHWAY_COLORS,
     image_panels,
@@ -1017,16 +1017,15 @@ def plot_forecast_errors(forecast, ax=None):
         If a column is missing.
     """
     require_columns(forecast, ["epoch", "actual", "forecast"], "forecast")
-    squares = (forecast["forecast"] - forecast["actual"]) ** 2
-    errors = squares.groupby(forecast["epoch"]).mean()
+    errors = errors_by_epoch(forecast)
+    own = errors.pop("mse")
     ax = new_axes(ax, 2.4)
-    ax.plot(errors.index, errors, "o-", color=_FORECAST_COLORS["forecast"], ms=4, lw=1.3,
+    ax.plot(own.index, own, "o-", color=_FORECAST_COLORS["forecast"], ms=4, lw=1.3,
             label="network")
-    for name, label in SIMPLE.items():
-        if name in forecast:
-            error = ((forecast[name] - forecast["actual"]) ** 2).mean()
-            if error < 3 * errors.max():
-                ax.axhline(error, color=_FORECAST_COLORS[name], lw=1, ls=":", label=label)
+    for key, error in errors.mean().items():
+        if error < 3 * own.max():
+            name = key.removeprefix("mse_")
+            ax.axhline(error, color=_FORECAST_COLORS[name], lw=1, ls=":", label=SIMPLE[name])
     ax.set(xlabel="epoch", ylabel="mean squared error")
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -7,8 +7,8 @@ import pandas as pd
 
 from bsd.analysis.frames import require_columns
 
-__all__ = ["SIMPLE", "forecast_errors", "forecast_frame", "ngram_accuracy", "sections",
-           "symbols"]
+__all__ = ["SIMPLE", "errors_by_epoch", "forecast_errors", "forecast_frame", "ngram_accuracy",
+           "sections", "symbols"]
 
 #: Characters of a line of the text that a network writes.
 LINE = 60
@@ -82,6 +82,24 @@ def forecast_errors(forecast):
     }
 
 
+def errors_by_epoch(forecast):
+    """`forecast_errors` of each epoch.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        From `forecast_frame`.
+
+    Returns
+    -------
+    DataFrame
+        One row per epoch, which is the index; the keys of `forecast_errors` are the columns.
+    """
+    return pd.DataFrame(
+        {epoch: forecast_errors(own) for epoch, own in forecast.groupby("epoch")}
+    ).T
+
+
 def ngram_accuracy(dataset, order):
     """Accuracy of an n-gram model: the symbol that most often followed the last ones.
 
@@ -147,8 +165,7 @@ def _forecast_section(frame, reference):
     errors = forecast_errors(last)
     table = pd.DataFrame(
         {
-            "forecast": ["network", *(SIMPLE[key.removeprefix("mse_")] for key in errors
-                                      if key != "mse")],
+            "forecast": ["network", *(SIMPLE[name] for name in SIMPLE if name in frame)],
             "mean squared error": [f"{value:.4f}" for value in errors.values()],
         }
     )
@@ -170,7 +187,7 @@ def _forecast_section(frame, reference):
 def _epochs_section(frame):
     from bsd.analysis import figures
 
-    errors = ((frame["forecast"] - frame["actual"]) ** 2).groupby(frame["epoch"]).mean()
+    errors = errors_by_epoch(frame)["mse"]
     return {
         "name": "forecast_errors",
         "title": "Error of the forecast, epoch by epoch",

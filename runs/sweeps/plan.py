@@ -295,8 +295,6 @@ def _value(key, raw):
             raise InputError(f"{key}: {error}") from None
     if raw is None or isinstance(raw, (list, dict)):
         raise InputError(f"{key} = {raw!r}: one value is needed.")
-    if key == "epochs" and (not isinstance(raw, int) or isinstance(raw, bool)):
-        raise InputError(f"epochs = {raw!r}: a whole number is needed.")
     return raw
 
 

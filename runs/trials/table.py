@@ -268,10 +268,11 @@ def training_trials(
     InputError
         If `epochs` or `n` is not a positive whole number.
     """
-    available = len(dataset.x_train)
-    require_counts(epochs=epochs, **({} if n is None else {"n": n}))
+    require_counts(epochs=epochs)
+    if n is not None:
+        require_counts(n=n)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x7261])))
-    n = available if n is None else min(n, available)
+    n = len(dataset.x_train) if n is None else min(n, len(dataset.x_train))
     tables = []
     for epoch in range(epochs):
         order = generator.permutation(n)
