@@ -337,9 +337,12 @@ def _listing(head, entries):
 def show(name: Name, set_: Set = None, layers: Layers = None):
     """The model of an experiment: populations, projections, equations, parameters."""
     from bsd.networks import describe
-    from bsd.runs.cli.show import render_description
+    from bsd.runs.cli.show import render_description, render_experiment
 
-    render_description(describe(_network(name, set_, layers)), Console())
+    console = Console()
+    network = _network(name, set_, layers)
+    render_experiment(_changed(name, set_, layers, None), console)
+    render_description(describe(network), console)
 
 
 @app.command()

@@ -1,4 +1,6 @@
-"""Tables and equations on a terminal: the model description, the plausibility audit."""
+"""Tables and equations on a terminal: experiment, model description, plausibility audit."""
+
+import inspect
 
 from rich import box
 from rich.rule import Rule
@@ -6,13 +8,44 @@ from rich.table import Table
 from rich.text import Text
 
 from bsd.networks.audit import CRITERIA
+from bsd.runs.experiments.presets import SEQUENCES
 
-__all__ = ["render_audit", "render_description"]
+__all__ = ["render_audit", "render_description", "render_experiment"]
 
 #: Columns whose text may be broken over lines.
 _LONG = ("meaning and source", "holds", "learns_by", "runs")
 
 _COLOURS = {"pass": "green", "fail": "bold red", "note": "dim"}
+
+
+def render_experiment(experiment, console):
+    """Print what an experiment runs, and the options of its data.
+
+    Parameters
+    ----------
+    experiment : bsd.runs.experiments.Experiment
+    console : rich.console.Console
+    """
+    _print_rule(console, "Experiment")
+    rows = {
+        "name": f"{experiment.name}, {experiment.description}",
+        "data": experiment.data,
+        "epochs": experiment.epochs,
+    }
+    if experiment.folds > 1:
+        rows["folds"] = experiment.folds
+    if experiment.shift:
+        rows["shift (pixels)"] = experiment.shift
+    if experiment.is_sequence:
+        rows["segment"] = experiment.segment
+    rows |= {f"data.{key}": value for key, value in experiment.data_options.items()}
+    for name, value in rows.items():
+        _print_line(console, f"{name:<18}{value}")
+    if experiment.is_sequence:
+        doc = inspect.getdoc(SEQUENCES[experiment.data])
+        about = doc.split("Parameters\n----------\n")[1].split("\n\nReturns")[0]
+        _print_line(console, about.removesuffix("\nname : str"), style="dim")
+    console.print()
 
 
 def render_description(description, console):

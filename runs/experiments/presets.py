@@ -171,9 +171,16 @@ class Experiment:
     @property
     def known_options(self):
         """Names of the options that the experiment's data have."""
+        return sorted(self.data_options)
+
+    @property
+    def data_options(self):
+        """Options of the experiment's data, by name: their values, given or by default."""
         if not self.is_sequence:
-            return []
-        return sorted(inspect.signature(SEQUENCES[self.data]).parameters.keys() - {"name"})
+            return {}
+        parameters = inspect.signature(SEQUENCES[self.data]).parameters
+        defaults = {key: p.default for key, p in parameters.items() if key != "name"}
+        return {**defaults, **self.options}
 
     @property
     def is_autoencoder(self):

@@ -1,6 +1,7 @@
 """The command line: what a user types, and what comes back when it is wrong."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -187,6 +188,13 @@ def test_show_prints_equations_and_parameters(bsd):
     assert code == 0
     assert "dv_b/dt" in shown and "tau_soma" in shown and "Theta1" in shown
     assert "reset spike, in slot 'resets' every 1 ms [COUNT_SPIKE, RESET]" in shown
+
+
+def test_show_lists_the_options_of_the_data(bsd):
+    code, shown, _ = bsd("show", "forecast", "--set", "data.horizon=3")
+    assert code == 0
+    assert re.search(r"data\.horizon +3\n", shown) and re.search(r"data\.season +None\n", shown)
+    assert "Elements ahead." in shown and "name : str" not in shown
 
 
 def test_audit_prints_verdicts_with_evidence(bsd):
