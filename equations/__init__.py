@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import re
+import warnings
 
 from bsd.equations import encoders, interneurons, plasticity, pyramidal
 from bsd.equations.errors import InputError
@@ -38,7 +39,8 @@ def equation_set(changes=None):
     Parameters
     ----------
     changes : dict of str to str, optional
-        New text for named strings, for example ``{"THRESHOLD": "v_s > theta + 1*mV"}``.
+        New text for named strings, for example ``{"THRESHOLD": "v_s > theta + 1*mV"}``. One that
+        changes nothing is warned of.
 
     Returns
     -------
@@ -67,6 +69,12 @@ def equation_set(changes=None):
             raise InputError(
                 f"equations[{name!r}] must be of the same kind as the text that it replaces, a "
                 f"{type(equations[name]).__name__}."
+            )
+        if without_comments(text) == without_comments(equations[name]):
+            warnings.warn(
+                f"equations[{name!r}] is the model's own text: nothing changes. Did `.replace` find "
+                "what it looked for?",
+                stacklevel=3,
             )
         equations[name] = text
     _check_assigned(equations)

@@ -184,6 +184,17 @@ def test_lists_and_dicts_of_equations_are_replaced_as_a_whole():
     assert changed["INTEGRATION_ORDER"] == order and changed["ENCODERS"] == encoders
 
 
+@pytest.mark.parametrize("mark", ["", "  # as it was"])
+def test_a_replacement_that_changes_nothing_is_warned_of(mark):
+    with pytest.warns(UserWarning, match="'THRESHOLD'.*own text.*replace"):
+        equation_set({"THRESHOLD": equation_set()["THRESHOLD"] + mark})
+
+
+def test_a_replacement_is_not_warned_of(recwarn):
+    equation_set({"THRESHOLD": "v_s > V_r", "INTEGRATION_ORDER": ["v_s", "v_b"]})
+    assert not recwarn.list
+
+
 def test_asymmetry_of_the_recalled_stimulus_needs_spikes():
     with pytest.raises(InputError, match="bottom_rule = 'delta'"):
         DISCRETE.updated({"learning.bottom_asymmetry": 0.1, "learning.bottom_rule": "voltage"})
