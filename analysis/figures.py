@@ -9,6 +9,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -958,7 +959,7 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     Parameters
     ----------
     forecast : DataFrame
-        From `bsd.analysis.sequences.forecast_frame`, of one epoch.
+        From `bsd.analysis.sequences.forecast_frame`, of one epoch; by its dates, if it has any.
     n_shown : int
         Elements of the first panel, from the start.
     ax : matplotlib.axes.Axes, optional
@@ -978,10 +979,17 @@ def plot_forecast(forecast, n_shown=200, ax=None):
     ax, panels = panels_in(ax, 5.0, 2, 1)
     axes = panels[:, 0]
     shown = forecast.iloc[:n_shown]
-    axes[0].plot(shown["element"], shown["actual"], color="#111111", lw=1, label="actual")
-    axes[0].plot(shown["element"], shown["forecast"], color=PATHWAY_COLORS["forward"], lw=1,
-                 label="network")
-    axes[0].set(xlabel="element that is forecast", ylabel="value (SD)")
+    dated = "time" in forecast and forecast["time"].notna().all()
+    at = shown["time" if dated else "element"]
+    axes[0].plot(at, shown["actual"], color="#111111", lw=1, label="actual")
+    axes[0].plot(at, shown["forecast"], color=PATHWAY_COLORS["forward"], lw=1, label="network")
+    if dated:
+        axis = axes[0].xaxis
+        axis.set_major_formatter(ConciseDateFormatter(axis.get_major_locator()))
+    axes[0].set(
+        xlabel="time that is forecast" if dated else "element that is forecast",
+        ylabel="value (SD)",
+    )
     axes[0].legend(ncols=2)
     share = np.arange(1, len(forecast) + 1) / len(forecast)
     for name, color in _FORECAST_COLORS.items():

@@ -328,6 +328,8 @@ def _numbers(results):
             for name, label in sequences.SIMPLE.items()
         },
         "series": ("Series", str),
+        "series_mean": ("Its mean in the training part, in its own unit", "{:.5g}".format),
+        "series_sd": ("Its SD in the training part, in its own unit", "{:.5g}".format),
         "reference": ("Simple forecast that is corrected", sequences.SIMPLE.get),
         "accuracy": ("Test accuracy, decided by output spikes", _percent),
         "accuracy_voltage": ("Test accuracy, decided by output voltages", _percent),

@@ -34,8 +34,8 @@ def forecast_frame(evidence, trials, targets, values):
     evidence, trials : DataFrame
         Of a `Recording`; every trial shows a test stimulus.
     targets : DataFrame
-        One row per test stimulus, with the columns element, actual, reference, and forecasts
-        named in `SIMPLE`.
+        One row per test stimulus, with the columns element, actual, reference, forecasts named in
+        `SIMPLE`, and, of a series with dates, time.
     values : ndarray, shape (n_concepts,)
         Correction that each concept stands for.
 

@@ -72,8 +72,8 @@ def equation_set(changes=None):
             )
         if without_comments(text) == without_comments(equations[name]):
             warnings.warn(
-                f"equations[{name!r}] is the model's own text: nothing changes. Did `.replace` find "
-                "what it looked for?",
+                f"equations[{name!r}] is the model's own text: nothing changes. Did `.replace` "
+                "find what it looked for?",
                 stacklevel=3,
             )
         equations[name] = text

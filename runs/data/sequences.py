@@ -82,13 +82,15 @@ class SequenceData:
     values : ndarray of float64, shape (n_concepts,), or None
         Correction that each concept stands for, in SDs of the training part.
     targets : DataFrame or None
-        One row per test stimulus: element (the number in the file of what is forecast), actual,
-        reference, and the forecasts named in `REFERENCES`, all in SDs of the training part.
-        Without a season of several elements ``seasonal``, which equals ``persistence``, is left
-        out.
+        One row per test stimulus: element (the number in the file of what is forecast), of a
+        series with dates its time (UTC where the file has zones), actual, reference, and the
+        forecasts named in `REFERENCES`, all in SDs of the training part. Without a season of
+        several elements ``seasonal``, which equals ``persistence``, is left out.
     reference : str
         Which of `REFERENCES` is corrected: the one with the least squared error in the
         validation part.
+    mean, sd : float or None
+        Of the training part, in the series' own unit: a value is mean + sd times the tabled one.
     symbols : str
         Of a text.
     """
@@ -105,6 +107,8 @@ class SequenceData:
     values: np.ndarray | None = None
     targets: pd.DataFrame | None = None
     reference: str = ""
+    mean: float | None = None
+    sd: float | None = None
     symbols: str = ""
 
     @property
@@ -115,7 +119,7 @@ class SequenceData:
         for x in (self.x_train, self.x_test):
             arrays += [x.patterns, x.which] if isinstance(x, CodedStimuli) else [x]
         if self.values is not None:
-            arrays += [self.values, self.targets.to_numpy()]
+            arrays += [self.values, self.targets.drop(columns="time", errors="ignore").to_numpy()]
         for array in arrays:
             found.update(str(array.shape).encode())
             found.update(np.ascontiguousarray(array).data)
@@ -177,8 +181,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             f"{season}: use a longer series, or smaller data.horizon and data.season."
         )
     with np.errstate(all="ignore"):
-        spread = values[:learned].std()
-        far = (values - values[:learned].mean()) / spread
+        mean, spread = values[:learned].mean(), values[:learned].std()
+        far = (values - mean) / spread
     if spread > 0 and not (np.isfinite(spread) and np.isfinite(far**2).all()):
         raise InputError(
             f"{path}: column {column!r} has values of up to {np.abs(values).max():.3g}, too far "
@@ -189,7 +193,7 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
             f"{path}: column {column!r} is constant in its first {learned} elements: "
             "choose another data.column."
         )
-    z = (values - values[:learned].mean()) / spread
+    z = (values - mean) / spread
     now = np.arange(back, n - horizon)
     actual = z[now + horizon]
     train, validation = now + horizon < learned, (now >= ends[0]) & (now + horizon < ends[1])
@@ -216,10 +220,13 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
     if dates is not None:
         codes += _calendar(dates.iloc[now])
     x = np.concatenate(codes, axis=1).astype(np.float32)[:, None, :]
+    time = {} if dates is None else {
+        "time": dates.iloc[now + horizon].dt.tz_localize(None).to_numpy()
+    }
     targets = pd.DataFrame(
         {
-            "element": now + horizon, "actual": actual, "reference": forecasts[reference],
-            **forecasts,
+            "element": now + horizon, **time, "actual": actual,
+            "reference": forecasts[reference], **forecasts,
         }
     ).drop(columns="seasonal" if season == 1 else [])
     return SequenceData(
@@ -239,6 +246,8 @@ def load_series(path=None, column=None, horizon=1, season=None, evaluate="test",
         values=bins,
         targets=targets[shown].reset_index(drop=True),
         reference=reference,
+        mean=float(mean),
+        sd=float(spread),
     )
 
 

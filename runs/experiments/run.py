@@ -343,7 +343,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             *(_warning(row, len(seeds)) for row in _divergences(network, frames).itertuples()),
             *_worse_than_its_reference(dataset, means),
         ],
-        **({"series": dataset.source, "reference": dataset.reference} if "mse" in means else {}),
+        **(_about_series(dataset) if "mse" in means else {}),
         "out": str(folder.path),
     }
     if len(seeds) > 1:
@@ -559,6 +559,14 @@ def _sequence_performance(experiment, dataset, forecast, replica):
         own = _of(replica, forecast)
         return forecast_errors(own[own["epoch"] == experiment.epochs])
     return {}
+
+
+def _about_series(dataset):
+    """What was forecast, and its scale: errors are in units of its SD."""
+    return {
+        "series": dataset.source, "series_mean": dataset.mean, "series_sd": dataset.sd,
+        "reference": dataset.reference,
+    }
 
 
 def _reconstruction(recording, dataset, seeds, last_epoch):

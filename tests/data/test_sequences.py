@@ -50,6 +50,17 @@ def test_targets_are_the_values_of_the_file(daily, horizon):
     assert len(data.x_test) == len(data.y_test) == len(t)
 
 
+def test_targets_have_the_dates_and_the_scale_of_the_file(daily):
+    path, load = daily()
+    data = load_series(path, horizon=12)
+    dates = pd.read_csv(path, parse_dates=["when"])["when"]
+    element = data.targets["element"]
+    assert (data.targets["time"].to_numpy() == dates[element].to_numpy()).all()
+    assert np.allclose(data.mean + data.sd * data.targets["actual"], load[element])
+    undated = load_series(daily(dates=False)[0], horizon=12, season=24)
+    assert "time" not in undated.targets and undated.sd == data.sd
+
+
 def test_concepts_stand_for_corrections_to_half_a_bin(daily):
     path, _ = daily()
     data = load_series(path, horizon=6)
