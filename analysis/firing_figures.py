@@ -353,8 +353,8 @@ def plot_comparisons(comparisons, label=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        Filled where the interval leaves out zero; at the right p (corrected, where the frame
-        has it) and the number of units.
+        Filled where the interval leaves out zero, or, where the frame has a corrected p, where
+        that is below 1 - confidence; at the right p and the number of units.
 
     Raises
     ------
@@ -370,6 +370,8 @@ def plot_comparisons(comparisons, label=None, ax=None):
     ax.axvline(0, color="#6B6B6B", lw=0.9, ls=":")
     for row, (_, one) in enumerate(comparisons.iterrows()):
         clear = one["ci_low"] > 0 or one["ci_high"] < 0
+        if p_column == "p_corrected":
+            clear = one[p_column] < 1 - one["confidence"]
         if np.isfinite(one["ci_low"]):
             ax.hlines(row, one["ci_low"], one["ci_high"], color="#0072B2", lw=1.6)
         ax.plot(

@@ -14,10 +14,15 @@ import pandas as pd
 from scipy import optimize, stats
 
 from bsd.analysis.frames import require_columns
-from bsd.analysis.measures import NO_PERCEPT
 
 MIN_LEVELS = 4
 """Levels of a psychometric function, which has three parameters."""
+
+MIN_BOOTSTRAP = 10
+"""Units of a condition below which an interval is Student's: bootstrap intervals are too narrow."""
+
+# Of a trial table: a trial without a stimulus, or without a concept.
+_NONE_SHOWN = -1
 
 # Numbers that a batch of resamples may hold: some 80 MB.
 _BATCH = 10_000_000
@@ -30,9 +35,9 @@ def compare(
     """Compare a measure between two conditions of a trial table.
 
     A permutation test of the difference of means (exact where `n_resamples` suffice), a
-    bootstrap confidence interval of it (BCa) and effect sizes. Bootstrap intervals of few units,
-    say below 10, are too narrow. n pairs can have no p-value below 2 / 2**n: for one below 0.05
-    it takes six.
+    confidence interval of it and effect sizes. The interval is a bootstrap's (BCa), with fewer
+    than `MIN_BOOTSTRAP` (10) units in a condition Student's (Welch's without pairs). n pairs can
+    have no p-value below 2 / 2**n: for one below 0.05 it takes six.
 
     Parameters
     ----------
@@ -46,8 +51,9 @@ def compare(
     unit : str
         What is an independent observation: ``'trial'``, each row, or a column such as
         ``'replica'`` or ``'stimulus'``. The measure is then averaged over the rows of each
-        replica (stimulus, ...) and condition, and one that has both is paired with itself. All
-        but replicas must be of one replica.
+        replica (stimulus, ...) and condition, and one that has both is paired with itself. Rows
+        without a unit (missing, or a stimulus or concept of -1) are left out. All but replicas
+        must be of one replica, all stimuli of one part.
     paired_by : str or sequence of str, optional
         Columns that pair the rows of the two conditions one to one (within the unit), such as
         ``draw``; rows whose partner is missing are left out. Without it trials are independent.
@@ -64,16 +70,17 @@ def compare(
     pandas.DataFrame
         One row: ``measure, condition, reference, other, unit, paired, n_reference, n_other``
         (units), ``n_left_out`` (rows), ``mean_reference, mean_other, difference`` (other less
-        reference), ``ci_low, ci_high, confidence, p_value, effect_size, effect``
-        (``Cohen's d_z`` or ``Cohen's d``), ``cliffs_delta, test``. The interval and the effect
-        size are NaN where nothing varies.
+        reference), ``ci_low, ci_high, confidence, interval`` (``BCa bootstrap`` or
+        ``Student's t``), ``p_value, effect_size, effect`` (``Cohen's d_z`` or ``Cohen's d``),
+        ``cliffs_delta, test``. The interval and the effect size are NaN where nothing varies.
 
     Raises
     ------
     ValueError
         If a column is missing, the condition has not two values, there are fewer than two units,
-        trials of several replicas would be pooled, `paired_by` does not tell the rows of a
-        condition apart, or some units have both conditions and some not.
+        trials of several replicas would be pooled, or stimuli of the training and the test part
+        that have the same number, `paired_by` does not tell the rows of a condition apart, or
+        some units have both conditions and some not.
 
     Examples
     --------
@@ -100,6 +107,17 @@ def compare(
         )
     rows = frame[frame[condition].isin(levels)]
     n_rows = len(rows)
+    if column:
+        rows = rows[rows[unit].notna()]
+        if unit in ("stimulus", "concept"):
+            rows = rows[rows[unit] != _NONE_SHOWN]
+        if unit == "stimulus" and "part" in rows and rows["part"].nunique() > 1:
+            raise ValueError(
+                "stimuli of the training and of the test part have the same numbers: pass the "
+                "trials of one part"
+            )
+        if rows.empty:
+            raise ValueError(f"no row has a {unit}: choose another unit")
     rows = rows[rows[measure].notna()].astype({measure: float})
     if rows.empty:
         raise ValueError(
@@ -128,7 +146,11 @@ def compare(
             "each condition"
         )
     test, p_value = _permutation_test(reference, other, paired, n_resamples, seed)
-    low, high = _interval(reference, other, paired, confidence, n_resamples, seed)
+    interval = _student if min(len(reference), len(other)) < MIN_BOOTSTRAP else _bootstrapped
+    samples = (other - reference,) if paired else (other, reference)
+    low, high = np.nan, np.nan
+    if not all(map(_constant, samples)):
+        low, high = interval(samples, confidence, n_resamples, seed)
     effect_size = cohens_dz(other - reference) if paired else cohens_d(reference, other)
     return pd.DataFrame(
         {
@@ -137,7 +159,8 @@ def compare(
             "n_other": len(other), "n_left_out": n_rows - len(rows),
             "mean_reference": reference.mean(), "mean_other": other.mean(),
             "difference": other.mean() - reference.mean(), "ci_low": low, "ci_high": high,
-            "confidence": confidence, "p_value": p_value, "effect_size": effect_size,
+            "confidence": confidence, "interval": _INTERVALS[interval], "p_value": p_value,
+            "effect_size": effect_size,
             "effect": "Cohen's d_z" if paired else "Cohen's d",
             "cliffs_delta": cliffs_delta(reference, other), "test": test,
         }
@@ -164,8 +187,10 @@ def cohens_d(reference, other):
     """
     reference, other = np.asarray(reference, float), np.asarray(other, float)
     n, m = len(reference), len(other)
+    if _constant(reference) and _constant(other):
+        return np.nan
     pooled = ((n - 1) * reference.var(ddof=1) + (m - 1) * other.var(ddof=1)) / (n + m - 2)
-    return float((other.mean() - reference.mean()) / np.sqrt(pooled)) if pooled > 0 else np.nan
+    return float((other.mean() - reference.mean()) / np.sqrt(pooled))
 
 
 def cohens_dz(differences):
@@ -334,7 +359,7 @@ def concept_detection(trials, by=None):
     """
     by = _by(trials, by)
     require_columns(trials, ["concept", "percept", *by], "trials")
-    decided = trials["percept"].notna() & (trials["concept"] != NO_PERCEPT)
+    decided = trials["percept"].notna() & (trials["concept"] != _NONE_SHOWN)
     if "correct" in trials:
         decided &= trials["correct"].notna()
     shown = trials[decided]
@@ -387,13 +412,14 @@ def psychometric_function(x, threshold, steepness, lapse, chance):
     return chance + (1 - chance - lapse) * gauss
 
 
-def fit_psychometric(trials, level, *, chance, correct="correct", by=None):
+def fit_psychometric(
+    trials, level, *, chance, correct="correct", by=None, unit="trial", n_resamples=200, seed=0
+):
     """Fit a psychometric function to correct decisions at several levels of a stimulus.
 
     `psychometric_function` is fitted to the fractions correct by least squares weighted with
-    their binomial variance; `chance` is given, the lapse rate is fitted between 0 and 0.5. The
-    standard errors are those of a binomial sample of this network's trials; to compare
-    conditions over networks fit each replica and pass the rows to `compare`.
+    their binomial variance; `chance` is given, the lapse rate is fitted between 0 and 0.5. To
+    compare conditions over networks fit each replica and pass the rows to `compare`.
 
     Parameters
     ----------
@@ -407,6 +433,12 @@ def fit_psychometric(trials, level, *, chance, correct="correct", by=None):
     correct : str
     by : sequence of str, optional
         Columns that tell groups apart; ``phase`` and ``replica`` by default, where there are.
+    unit : str
+        What is an independent observation. Of ``'trial'`` standard errors are those of a binomial
+        sample; of a column such as ``'stimulus'``, whose trials belong together, the SD over
+        bootstrap samples of its values.
+    n_resamples, seed : int
+        Of the bootstrap.
 
     Returns
     -------
@@ -431,7 +463,8 @@ def fit_psychometric(trials, level, *, chance, correct="correct", by=None):
     [2.0]
     """
     by = _by(trials, by)
-    require_columns(trials, [level, correct, *by], "trials")
+    column = [] if unit == "trial" else [unit]
+    require_columns(trials, [level, correct, *column, *by], "trials")
     if not 0 <= chance < 1:
         raise ValueError(f"chance = {chance}: give the fraction correct by guessing, 0 to 1")
     shown = trials[trials[correct].notna()].astype({correct: float, level: float})
@@ -443,13 +476,34 @@ def fit_psychometric(trials, level, *, chance, correct="correct", by=None):
                 f"{len(table)} levels of '{level}': a psychometric function needs {MIN_LEVELS}"
             )
         x, k, n = table.index.to_numpy(), table["sum"].to_numpy(), table["size"].to_numpy()
+        fit = _fit(x, k, n, chance)
+        if column:
+            fit |= _bootstrap_errors(part, level, correct, unit, chance, n_resamples, seed)
         rows.append(
             {
-                **label, "level": level, "n_levels": len(x), "n_trials": int(n.sum()),
-                **_fit(x, k, n, chance), "chance": chance,
+                **label, "level": level, "n_levels": len(x), "n_trials": int(n.sum()), **fit,
+                "chance": chance,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _bootstrap_errors(part, level, correct, unit, chance, n_resamples, seed):
+    """Standard errors of threshold and slope from fits to samples of the units."""
+    table = part.pivot_table(
+        index=unit, columns=level, values=correct, aggfunc=["sum", "size"], fill_value=0,
+        observed=True,
+    )
+    k, n = (table[name].to_numpy(float) for name in ("sum", "size"))
+    x, rng, fits = table["sum"].columns.to_numpy(float), np.random.default_rng(seed), []
+    for _ in range(n_resamples):
+        chosen = rng.integers(len(n), size=len(n))
+        shown = n[chosen].sum(axis=0)
+        there = shown > 0
+        if there.sum() >= MIN_LEVELS:
+            fits.append(_fit(x[there], k[chosen].sum(axis=0)[there], shown[there], chance))
+    spread = pd.DataFrame(fits, columns=["threshold", "slope"]).std()
+    return {f"{name}_se": float(spread[name]) for name in spread.index}
 
 
 def _fit(x, k, n, chance):
@@ -515,22 +569,26 @@ def _permutation_test(reference, other, paired, n_resamples, seed):
     return f"{name}, exact" if exact else name, float(result.pvalue)
 
 
-def _interval(reference, other, paired, confidence, n_resamples, seed):
-    if paired:
-        samples, statistic = (other - reference,), np.mean
-    else:
-        samples = (other, reference)
+def _student(samples, confidence, *_):
+    result = (
+        stats.ttest_1samp(*samples, 0) if len(samples) == 1
+        else stats.ttest_ind(*samples, equal_var=False)
+    )
+    return tuple(map(float, result.confidence_interval(confidence)))
 
-        def statistic(a, b, axis):
-            return a.mean(axis=axis) - b.mean(axis=axis)
 
-    if all(map(_constant, samples)):
-        return np.nan, np.nan
+def _bootstrapped(samples, confidence, n_resamples, seed):
+    def statistic(a, b=None, axis=-1):
+        return a.mean(axis=axis) - (0 if b is None else b.mean(axis=axis))
+
     interval = stats.bootstrap(
         samples, statistic, confidence_level=confidence, n_resamples=n_resamples, method="BCa",
         batch=max(1, _BATCH // sum(map(len, samples))), rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+_INTERVALS = {_student: "Student's t", _bootstrapped: "BCa bootstrap"}
 
 
 def _constant(values):

@@ -5,10 +5,12 @@ import pandas as pd
 from scipy import stats
 
 from bsd.analysis.frames import in_order
-from bsd.analysis.populations import trials_with_concept
+from bsd.analysis.populations import concepts_of_units, trials_with_concept
 
 
-def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffles=200, seed=0):
+def mutual_information(
+    cell_counts, trials, concept="concept", by=None, unit="trial", n_shuffles=200, seed=0
+):
     r"""Information in bits that the spike count of a cell in a trial carries about the concept.
 
     The plug-in estimate is too high: with few trials even unrelated counts seem to inform. Two
@@ -16,10 +18,12 @@ def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffl
     :math:`[\sum_s (R_s - 1) - (R - 1)] / (2 N \ln 2)`, with the R different counts that occur in
     N trials, and the :math:`R_s` that are possible at concept s by their Bayesian estimate (those
     that occurred, and as many more of the R as make that number likely). `shuffled_bits` is the
-    mean plug-in estimate when concepts are shuffled over trials, exact for a cell that carries no
-    information and too large for one that does. For Poisson counts with a mean of 2 that are
-    unrelated to 10 concepts, the plug-in estimate is 0.22 bit with 20 trials per concept and 0.08
-    bit with 60; 0.03 and 0.01 bit are left after the correction.
+    mean plug-in estimate when concepts are shuffled over units, exact for a cell that carries no
+    information and too large for one that does. Panzeri & Treves take trials for independent:
+    where they are not, as repeats of a few stimuli of each concept, the latter takes its place.
+    For Poisson counts with a mean of 2 that are unrelated to 10 concepts, the plug-in estimate is
+    0.22 bit with 20 trials per concept and 0.08 bit with 60; 0.03 and 0.01 bit are left after the
+    correction.
 
     Parameters
     ----------
@@ -32,6 +36,10 @@ def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffl
         Column of the trial table.
     by : sequence of str, optional
         Columns of the trial table that tell groups apart; ``phase`` by default.
+    unit : str
+        What is an independent observation: ``'trial'``, or a column such as ``'stimulus'``, whose
+        trials belong together (those without one, -1, are alone) and keep one concept when
+        concepts are shuffled.
     n_shuffles : int
         At least 1; the smallest p-value is 1 / (n_shuffles + 1).
     seed : int
@@ -43,15 +51,16 @@ def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffl
         ``*by, [replica,] population, pathway, layer, cell, n_trials, concept_bits, plugin_bits,
         bias_bits, shuffled_bits, information_bits, p_value``: `concept_bits` is the entropy of
         the concepts, the most there is to know; `information_bits` the plug-in estimate less
-        `bias_bits` (it may come out below zero, so that its mean over cells is not biased);
+        `bias_bits` (it may come out below zero, so that its mean over cells is not biased), which
+        is `shuffled_bits` unless trials are the unit;
         `p_value` the fraction of shuffles that reach the plug-in estimate, itself included. A
         silent cell carries 0 bits, with p = 1.
 
     Raises
     ------
     ValueError
-        If a column is missing, a cell is missing or twice in a trial, no trial has a concept,
-        a count is not a whole number, or `n_shuffles` is below 1.
+        If a column is missing, a cell is missing or twice in a trial, no trial has a concept, a
+        unit several, a count is not a whole number, or `n_shuffles` is below 1.
 
     Examples
     --------
@@ -69,25 +78,31 @@ def mutual_information(cell_counts, trials, concept="concept", by=None, n_shuffl
         raise ValueError("n_shuffles must be at least 1")
     rng = np.random.default_rng(seed)
     tables = []
-    for label, of_trial, matrix in trials_with_concept(cell_counts, trials, concept, by):
+    columns = [] if unit == "trial" else [unit]
+    for label, of_trial, matrix in trials_with_concept(cell_counts, trials, concept, by, columns):
         if (matrix % 1).any() or (matrix < 0).any():
             raise ValueError("spike counts must be whole numbers: information is not of rates")
-        index, concepts = pd.factorize(of_trial[concept], sort=True)
-        one_hot = np.eye(len(concepts))[index]
+        concepts, of_unit, units = concepts_of_units(of_trial, concept, unit)
+        one_hot = np.eye(len(concepts))[of_unit]
         responses = [(matrix == count).astype(float) for count in np.unique(matrix)]
-        joint = _joint(responses, one_hot)
+        joint = _joint(responses, one_hot[units])
         plugin = _information(joint)
-        bias = np.array([_bias(joint[:, cell]) for cell in range(matrix.shape[1])])
         shuffled = np.array(
-            [_information(_joint(responses, rng.permutation(one_hot))) for _ in range(n_shuffles)]
+            [
+                _information(_joint(responses, rng.permutation(one_hot)[units]))
+                for _ in range(n_shuffles)
+            ]
         )
+        bias = shuffled.mean(axis=0)
+        if unit == "trial":
+            bias = np.array([_bias(joint[:, cell]) for cell in range(matrix.shape[1])])
         # Equal tables give equal information up to rounding.
         reached = (shuffled >= plugin - 1e-9).sum(axis=0)
         tables.append(
             pd.DataFrame(
                 {
                     **label, "cell": np.arange(matrix.shape[1]), "n_trials": len(matrix),
-                    "concept_bits": stats.entropy(np.bincount(index), base=2),
+                    "concept_bits": stats.entropy(np.bincount(of_unit[units]), base=2),
                     "plugin_bits": plugin, "bias_bits": bias,
                     "shuffled_bits": shuffled.mean(axis=0), "information_bits": plugin - bias,
                     "p_value": (reached + 1) / (n_shuffles + 1),

@@ -329,7 +329,8 @@ def running_accuracy(trials, phase="train", window=None):
         cohort, with a row each, are averaged.
     phase : str
     window : int, optional
-        Trials averaged; a fiftieth of them, at least 20 and at most 1000, by default.
+        Trials averaged, all if there are fewer; a fiftieth of them, at least 20 and at most 1000,
+        by default.
 
     Returns
     -------
@@ -345,7 +346,7 @@ def running_accuracy(trials, phase="train", window=None):
     require_columns(trials, ["trial"], "trials")
     shown = _decided(trials, phase, "correct")
     correct = shown["correct"].astype(float).groupby(shown["trial"]).mean()
-    window = window or int(np.clip(len(correct) // 50, 20, 1000))
+    window = min(window or int(np.clip(len(correct) // 50, 20, 1000)), len(correct))
     mean = correct.rolling(window, min_periods=max(1, window // 2)).mean()
     numbers = np.unique(trials.loc[trials["phase"] == phase, "trial"])
     n_done = np.searchsorted(numbers, correct.index, side="right")

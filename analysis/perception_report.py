@@ -133,7 +133,7 @@ def _completion(frames, summary):
 
     def verdict(other, measure):
         one = verdicts[other, measure]
-        sign = "more" if one["ci_low"] > 0 else "less" if one["ci_high"] < 0 else "not different"
+        sign = "more" if one["ci_low"] > 0 else "less" if one["ci_high"] < 0 else "not told apart"
         return f"{_difference(one)} ({sign})"
 
     yield {
@@ -210,11 +210,12 @@ def _balance(differences):
         & (differences["cue"] != "half-planes")
     ]
     names = own["cue"] + " " + own["level"].map("{:.3g}".format)
-    better = ", ".join(names[own["ci_low"] > 0]) or "none"
-    worse = ", ".join(names[own["ci_high"] < 0]) or "none"
+    clear = own["p_corrected"] < 0.05
+    better = ", ".join(names[clear & (own["difference"] > 0)]) or "none"
+    worse = ", ".join(names[clear & (own["difference"] < 0)]) or "none"
     return (
-        f"Cues for which the loop perceives better than with feedback cut (interval above 0): "
-        f"{better}; worse: {worse}."
+        f"Cues for which the loop perceives better than with feedback cut (p < 0.05, corrected "
+        f"for their number): {better}; worse: {worse}."
     )
 
 
@@ -302,8 +303,8 @@ def _equal_share(summary):
         return "no share of both is perceived equally often"
     return (
         f"both equally often at {_percent(fit['threshold'])} ± {100 * fit['threshold_se']:.1f} "
-        f"(standard error), where {fit['slope']:.1f} % of the percepts change with each % of the "
-        "blend (cumulative Gaussian)"
+        f"(standard error, over pairs), where of the percepts that are one of the two "
+        f"{fit['slope']:.1f} % change with each % of the blend (cumulative Gaussian)"
     )
 
 
@@ -342,7 +343,8 @@ _OF_CELLS = ["rate_hz", "cv", "lv", "fano", "selectivity", "information_bits"]
 _TABLE = {
     "rate_hz": "rate (Hz)", "latency_ms": "latency (ms)", "cv": "CV", "cv2": "CV2", "lv": "LV",
     "fano": "Fano", "chi": "synchrony χ", "treves_rolls": "sparseness",
-    "selectivity": "selectivity", "information_bits": "information (bit)",
+    "selectivity": "selectivity", "selectivity_shuffled": "selectivity, shuffled",
+    "information_bits": "information (bit)",
     "participation_ratio": "dimensionality",
 }
 _MEASURES = {
@@ -369,10 +371,12 @@ def _statistics(frames, summary):
                 "the Fano factor is over repeats of one stimulus or concept, mean over these; "
                 "selectivity is (r − s) / (r + s) of the preferred and of all other concepts; "
                 "information is that of the spike count of a trial about the concept (of "
-                f"{cells['concept_bits'].max():.2f} bit), less the bias of Panzeri & Treves. "
-                "Dotted: a Poisson process. The table gives means; synchrony χ (1: all cells "
-                f"together) is that of counts in {summary['bin_ms']:.0f} ms, sparseness that of "
-                "Treves & Rolls, dimensionality the participation ratio."
+                f"{cells['concept_bits'].max():.2f} bit), less what is left of it when concepts "
+                f"are shuffled over {'stimuli' if phase == 'perceived' else 'trials'}. Dotted: a "
+                "Poisson process (its CV with ten spikes is 0.86). The table gives means; "
+                f"synchrony χ is that of counts in {summary['bin_ms']:.0f} ms (1: all cells "
+                "together; about 1/√N: N independent cells), sparseness that of Treves & Rolls, "
+                "dimensionality the participation ratio."
             ),
             "draw": lambda f, own=own: firing_figures.plot_statistics(
                 own, _OF_CELLS, ax=f.subplots()
@@ -387,7 +391,7 @@ def _statistics(frames, summary):
         "title": "Perception against imagery",
         "caption": (
             "Difference of the mean rate of each population, imagined less perceived, paired by "
-            f"{unit} (its trials are averaged: repeats are no independent sample), with bootstrap "
+            f"{unit} (its trials are averaged: repeats are no independent sample), with 95 % "
             f"intervals. Of {len(comparisons)} comparisons of rate, CV, synchrony and sparseness, "
             f"all in the table, {len(clear)} are clear (paired permutation test, p < 0.05 after "
             "Holm's correction over all). The conclusion is about further "

@@ -76,7 +76,7 @@ def count_matrices(cell_counts, trials=None, by=None, columns=()):
         yield label, of_trial, matrix
 
 
-def trials_with_concept(cell_counts, trials, concept="concept", by=None):
+def trials_with_concept(cell_counts, trials, concept="concept", by=None, columns=()):
     """`count_matrices` of the trials that have a concept.
 
     Parameters
@@ -85,6 +85,8 @@ def trials_with_concept(cell_counts, trials, concept="concept", by=None):
         See `count_matrices`.
     concept : str
         Column of the trial table; trials of -1 are left out.
+    columns : sequence of str
+        Further columns of the trial table to hand out.
 
     Yields
     ------
@@ -96,15 +98,53 @@ def trials_with_concept(cell_counts, trials, concept="concept", by=None):
     ValueError
         See `count_matrices`; also if no trial has a concept.
     """
-    require_columns(trials, ["trial", concept], "trials")
+    require_columns(trials, ["trial", concept, *columns], "trials")
     found = False
-    for label, of_trial, matrix in count_matrices(cell_counts, trials, by, [concept]):
+    for label, of_trial, matrix in count_matrices(cell_counts, trials, by, [concept, *columns]):
         chosen = (of_trial[concept].notna() & ~of_trial[concept].isin([-1])).to_numpy()
         if chosen.any():
             found = True
             yield label, of_trial[chosen], matrix[chosen]
     if not found:
         raise ValueError(f"no trial of these counts has a value in '{concept}'")
+
+
+def concepts_of_units(of_trial, concept, unit):
+    """Which independent observation each trial belongs to, and which concept each has.
+
+    Parameters
+    ----------
+    of_trial : pandas.DataFrame
+        Of `trials_with_concept`.
+    concept : str
+    unit : str
+        ``'trial'``, or a column whose trials belong together; those without a value (missing, or
+        -1) are units of their own.
+
+    Returns
+    -------
+    concepts : pandas.Index
+        Sorted.
+    of_unit : numpy.ndarray of int, shape (n_units,)
+        Position of its concept.
+    units : numpy.ndarray of int, shape (n_trials,)
+
+    Raises
+    ------
+    ValueError
+        If a unit has several concepts.
+    """
+    index, concepts = pd.factorize(of_trial[concept], sort=True)
+    if unit == "trial":
+        return concepts, index, np.arange(len(index))
+    alone = (of_trial[unit].isna() | of_trial[unit].isin([-1])).to_numpy()
+    units, values = pd.factorize(of_trial[unit].where(~alone))
+    units[alone] = len(values) + np.arange(alone.sum())
+    _, first = np.unique(units, return_index=True)
+    of_unit = index[first]
+    if (of_unit[units] != index).any():
+        raise ValueError(f"a {unit} was shown with several concepts: it is no unit of a comparison")
+    return concepts, of_unit, units
 
 
 def pairwise_correlation(spikes, counts, bin_ms, trials=None, by=None):
@@ -485,7 +525,9 @@ def tuning(cell_counts, trials, duration_ms, concept="concept", by=None):
     return in_order(pd.concat(tables, ignore_index=True))
 
 
-def selectivity(cell_counts, trials, concept="concept", by=None, n_shuffles=200, seed=0):
+def selectivity(
+    cell_counts, trials, concept="concept", by=None, unit="trial", n_shuffles=200, seed=0
+):
     """Preferred concept of each cell, and how much it prefers it.
 
     The preferred concept is chosen by the same trials that measure the preference, so the index
@@ -498,8 +540,12 @@ def selectivity(cell_counts, trials, concept="concept", by=None, n_shuffles=200,
         See `count_matrices`.
     concept : str
         Column of the trial table; trials of -1 are left out.
+    unit : str
+        What is an independent observation: ``'trial'``, or a column such as ``'stimulus'``, whose
+        trials belong together (those without one, -1, are alone). Repeats of a few stimuli are
+        no independent sample of their concept.
     n_shuffles : int
-        Shuffles of the concepts over trials.
+        Shuffles of the concepts over units.
     seed : int
         Of the shuffles.
 
@@ -509,14 +555,14 @@ def selectivity(cell_counts, trials, concept="concept", by=None, n_shuffles=200,
         ``*by, [replica,] population, pathway, layer, cell, preferred, selectivity,
         selectivity_shuffled, p_value``: `selectivity` is (r - s) / (r + s) with the mean count r
         for the preferred and s over all other concepts, 1 for a cell that fires for one alone;
-        `p_value` is of the Kruskal-Wallis test that all concepts are alike, one per cell:
-        correct it for many cells (`bsd.analysis.hypotheses.correct_p_values`). A silent cell
-        prefers none (`preferred` missing, NaN).
+        `p_value` is of the Kruskal-Wallis test on the means of units that all concepts are alike,
+        one per cell: correct it for many cells (`bsd.analysis.hypotheses.correct_p_values`). A
+        silent cell prefers none (`preferred` missing, NaN).
 
     Raises
     ------
     ValueError
-        See `count_matrices`; also if fewer than two concepts were shown.
+        See `count_matrices`; also if fewer than two concepts were shown, or a unit has several.
 
     Examples
     --------
@@ -530,28 +576,31 @@ def selectivity(cell_counts, trials, concept="concept", by=None, n_shuffles=200,
     """
     rng = np.random.default_rng(seed)
     tables = []
-    for label, of_trial, matrix in trials_with_concept(cell_counts, trials, concept, by):
-        index, concepts = pd.factorize(of_trial[concept], sort=True)
+    columns = [] if unit == "trial" else [unit]
+    for label, of_trial, matrix in trials_with_concept(cell_counts, trials, concept, by, columns):
+        concepts, of_unit, units = concepts_of_units(of_trial, concept, unit)
         if len(concepts) < 2:
             raise ValueError("selectivity needs trials of at least two concepts")
-        index_of = _selectivity(_class_means(matrix, index))
+        means = _class_means(matrix, of_unit[units])
         shuffled = [
-            _selectivity(_class_means(matrix, rng.permutation(index))) for _ in range(n_shuffles)
+            _selectivity(_class_means(matrix, rng.permutation(of_unit)[units]))
+            for _ in range(n_shuffles)
         ]
         fired = matrix.any(axis=0)
-        preferred = pd.Series(concepts[_class_means(matrix, index).argmax(axis=0)])
-        varies = np.ptp(matrix, axis=0) > 0
+        preferred = pd.Series(concepts[means.argmax(axis=0)])
+        of_units = _class_means(matrix, units)
+        varies = np.ptp(of_units, axis=0) > 0
         p_value = np.where(fired, 1.0, np.nan)
         if varies.any():
-            groups = [matrix[index == k][:, varies] for k in range(len(concepts))]
+            groups = [of_units[of_unit == k][:, varies] for k in range(len(concepts))]
             p_value[varies] = stats.kruskal(*groups, axis=0).pvalue
         tables.append(
             pd.DataFrame(
                 {
                     **label, "cell": np.arange(matrix.shape[1]),
                     "preferred": preferred.convert_dtypes().where(fired),
-                    "selectivity": index_of, "selectivity_shuffled": np.mean(shuffled, axis=0),
-                    "p_value": p_value,
+                    "selectivity": _selectivity(means),
+                    "selectivity_shuffled": np.mean(shuffled, axis=0), "p_value": p_value,
                 }
             )
         )

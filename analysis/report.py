@@ -407,10 +407,11 @@ def _learning(results):
     caption = []
     if "train" in phases:
         curve = measures.running_accuracy(trials)
+        learned = decided[decided["phase"] == "train"]
         caption.append(
-            f"Correct decisions over {(decided['phase'] == 'train').sum()} training trials, as a "
-            f"running mean of {curve.attrs['window']} trials, which ends at "
-            f"{_percent(curve['accuracy'].iloc[-1])}."
+            f"Correct decisions over {learned['trial'].nunique()} training trials"
+            f"{_of_networks(learned)}, as a running mean of "
+            f"{curve.attrs['window']} trials, which ends at {_percent(curve['accuracy'].iloc[-1])}."
         )
     if "test" in phases:
         table = measures.accuracy(trials)
@@ -438,6 +439,11 @@ def _learning(results):
     )
 
 
+def _of_networks(trials):
+    n = trials["replica"].nunique() if "replica" in trials else 1
+    return f" of each of {n} networks" if n > 1 else ""
+
+
 def _confusion(results):
     trials = results.trials
     if trials is None or "percept" not in trials:
@@ -446,13 +452,16 @@ def _confusion(results):
     if not (judged & (trials["phase"] == "test")).any():
         return None
     table = measures.confusion_matrix(trials)
-    n = int(table.to_numpy().sum())
+    last = trials[judged & (trials["phase"] == "test")]
+    if "epoch" in last:
+        last = last[last["epoch"] == last["epoch"].max()]
     none = int(table[measures.NO_PERCEPT].sum())
     wrong = table.copy()
     for concept in table.index:
         wrong.loc[concept, concept] = 0
     caption = [
-        f"Decisions of the {n} test trials of the last epoch: the colour is the fraction of the "
+        f"Decisions of the {last['trial'].nunique()} test trials{_of_networks(last)} after the "
+        f"last epoch: the colour is the fraction of the "
         f"true concept's trials, and where there is room counts are written.",
         f"{int(wrong.to_numpy().sum())} decisions are wrong, {none} of them ties or silence.",
     ]

@@ -409,8 +409,9 @@ def fano_factor(cell_counts, trials=None, by=None, min_trials=MIN_TRIALS):
     -------
     pandas.DataFrame
         ``*by, [replica,] population, pathway, layer, cell, n_trials, mean_spikes, fano``. The
-        variance is that of the sample (ddof 0, as in Elephant); `fano` is NaN for a cell
-        without a spike and with fewer than `min_trials` trials.
+        variance is the unbiased one (over n - 1 trials; Elephant's, over n, is too small by
+        (n - 1) / n): 1 on average for Poisson counts, however few the trials. `fano` is NaN for a
+        cell without a spike and with fewer than `min_trials` trials.
 
     Raises
     ------
@@ -423,8 +424,8 @@ def fano_factor(cell_counts, trials=None, by=None, min_trials=MIN_TRIALS):
     >>> counts = pd.DataFrame({"trial": [0, 1, 2, 3], "population": "F1", "pathway": "forward",
     ...                        "layer": 1, "cell": 0, "spikes": [1, 3, 1, 3]})
     >>> fano_factor(counts, min_trials=4)[["mean_spikes", "fano"]]
-       mean_spikes  fano
-    0          2.0   0.5
+       mean_spikes      fano
+    0          2.0  0.666667
     """
     if min_trials < 2:
         raise ValueError("min_trials must be at least 2: one trial has no variance")
@@ -435,7 +436,7 @@ def fano_factor(cell_counts, trials=None, by=None, min_trials=MIN_TRIALS):
     cell_counts = cell_counts.sort_values([*_keys(cell_counts), "population", "cell"])
     counts = cell_counts.groupby([*group, "cell"], dropna=False)["spikes"]
     table = counts.agg(n_trials="size", mean_spikes="mean")
-    fano = counts.var(ddof=0) / table["mean_spikes"].where(table["mean_spikes"] > 0)
+    fano = counts.var() / table["mean_spikes"].where(table["mean_spikes"] > 0)
     table["fano"] = fano.where(table["n_trials"] >= min_trials)
     return in_order(table.reset_index())
 

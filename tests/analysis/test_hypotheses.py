@@ -89,6 +89,38 @@ def test_replicas_count_once_whatever_their_trials():
     assert compare(tables[0], unit="trial", paired_by="draw")["p_value"] < 0.01
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_intervals_of_few_units_hold_what_they_promise(paired):
+    rng, found = np.random.default_rng(8), []
+    for _ in range(200):
+        table = paired_table(rng.normal(size=3), base=rng.normal(size=3))
+        options = {"paired_by": "draw"} if paired else {}
+        row = compare(table, unit="trial", n_resamples=9, **options)
+        assert row["interval"] == "Student's t"
+        found.append(row["ci_low"] <= 0 <= row["ci_high"])
+    # Binomial, 200 at 95 %: SD 1.5 %; Welch's interval is a little too wide.
+    assert 0.9 < np.mean(found) <= 1 and (not paired or np.mean(found) < 0.99)
+    many = paired_table(rng.normal(size=10))
+    assert compare(many, unit="trial", paired_by="draw")["interval"] == "BCa bootstrap"
+
+
+def test_effect_size_is_missing_where_nothing_varies():
+    assert np.isnan(hypotheses.cohens_d([0.1] * 3, [0.3] * 3))
+    assert np.isnan(hypotheses.cohens_d([0.1] * 10, [0.1] * 7))
+
+
+def test_rows_without_a_unit_are_left_out_and_counted():
+    table = paired_table([1.0, 2.0, 3.0, 4.0]).rename(columns={"draw": "stimulus"})
+    for none in (-1, np.nan):
+        some = table.assign(stimulus=table["stimulus"].replace(3, none))
+        row = compare(some, unit="stimulus")
+        assert (row["n_other"], row["n_left_out"], row["difference"]) == (3, 2, 2)
+    with pytest.raises(ValueError, match="no row has a stimulus"):
+        compare(table.assign(stimulus=-1), unit="stimulus")
+    with pytest.raises(ValueError, match="of one part"):
+        compare(table.assign(part=["train", "test"] * 4), unit="stimulus")
+
+
 def test_any_column_can_be_the_unit():
     """Repeats of a stimulus are averaged, those without a partner left out before."""
     rng = np.random.default_rng(4)
@@ -267,6 +299,32 @@ def test_standard_errors_of_the_fit_are_the_scatter_of_repetitions():
         assert table[name].mean() == pytest.approx(true, abs=4 * scatter / np.sqrt(60))
         # An SD of 60 values has a relative error of 9 %.
         assert table[f"{name}_se"].mean() == pytest.approx(scatter, rel=0.35)
+
+
+def test_standard_errors_over_units_are_the_scatter_of_repetitions():
+    """Each pair of stimuli has a threshold of its own, at which all its trials change."""
+    rng = np.random.default_rng(7)
+    levels, n_pairs = np.linspace(0, 1, 11), 60
+
+    def sample():
+        own = rng.normal(0.5, 0.15, n_pairs)
+        return pd.DataFrame(
+            {"pair": np.repeat(np.arange(n_pairs), 11), "blend": np.tile(levels, n_pairs),
+             "correct": (levels > own[:, None]).ravel()}
+        )
+
+    fit = {"level": "blend", "chance": 0.0}
+    tables = [sample() for _ in range(40)]
+    scatter = np.std(
+        [hypotheses.fit_psychometric(t, **fit)["threshold"].iloc[0] for t in tables], ddof=1
+    )
+    of_trials, of_pairs = (
+        np.mean([hypotheses.fit_psychometric(t, **fit, unit=unit)["threshold_se"].iloc[0]
+                 for t in tables[:8]])
+        for unit in ("trial", "pair")
+    )
+    assert of_pairs == pytest.approx(scatter, rel=0.35)  # an SD of 40 has an error of 11 %
+    assert of_trials < 0.75 * scatter
 
 
 def test_psychometric_fit_knows_its_limits():

@@ -59,6 +59,37 @@ def test_information_of_poisson_counts_is_the_analytic_one():
     assert (table["p_value"] == 1 / 6).all()
 
 
+def test_repeats_of_a_stimulus_do_not_inform_about_its_concept():
+    """Rates of the stimuli differ, those of the concepts do not."""
+    rng = np.random.default_rng(3)
+    stimulus = np.repeat(np.arange(40), 5)
+    matrix = rng.poisson(rng.gamma(4, 1, (40, 200))[stimulus])
+    counts, trials = frames(matrix, stimulus % 10)
+    trials = trials.assign(stimulus=stimulus)
+    of_trials = mutual_information(counts, trials, n_shuffles=19)
+    of_stimuli = mutual_information(counts, trials, unit="stimulus", n_shuffles=19)
+    assert of_trials["information_bits"].mean() > 0.05
+    assert (of_trials["p_value"] < 0.1).mean() > 0.3
+    assert abs(of_stimuli["information_bits"].mean()) < 0.015
+    # 200 tests at 1 of 20: SD 1.5 %.
+    assert (of_stimuli["p_value"] < 0.1).mean() < 0.11
+    np.testing.assert_allclose(of_stimuli["plugin_bits"], of_trials["plugin_bits"])
+
+
+def test_trials_without_a_stimulus_are_units_of_their_own():
+    concept = np.tile(np.arange(4), 20)
+    counts, trials = frames(np.random.default_rng(4).poisson(2, (80, 3)), concept)
+    alone, none = (
+        mutual_information(counts, trials.assign(stimulus=s), unit="stimulus", n_shuffles=5)
+        for s in (-1, np.nan)
+    )
+    pd.testing.assert_frame_equal(alone, none)
+    by_trial = mutual_information(counts, trials, n_shuffles=5)
+    np.testing.assert_allclose(alone["shuffled_bits"], by_trial["shuffled_bits"])
+    with pytest.raises(ValueError, match="several concepts"):
+        mutual_information(counts, trials.assign(stimulus=0), unit="stimulus")
+
+
 def test_bad_input_is_refused():
     counts, trials = frames(np.ones((4, 2), int), [0, 1, 0, 1])
     with pytest.raises(ValueError, match="whole numbers"):

@@ -155,6 +155,26 @@ def test_tuning_and_selectivity_of_known_counts():
     assert table["selectivity_shuffled"].iloc[0] > 0.1
 
 
+def test_repeats_of_a_stimulus_are_no_tuning_to_its_concept():
+    rng = np.random.default_rng(5)
+    stimulus = np.repeat(np.arange(40), 5)
+    matrix = rng.poisson(rng.gamma(4, 1, (40, 200))[stimulus])
+    trials = pd.DataFrame(
+        {"trial": range(200), "stimulus": stimulus, "concept": stimulus % 10}
+    )
+    of_trials, of_stimuli = (
+        populations.selectivity(cell_counts(matrix), trials, unit=unit, n_shuffles=10)
+        for unit in ("trial", "stimulus")
+    )
+    assert (of_trials["p_value"] < 0.05).mean() > 0.4
+    # 200 tests at 5 %: SD 1.5 %.
+    assert (of_stimuli["p_value"] < 0.05).mean() < 0.1
+    assert of_stimuli["selectivity_shuffled"].mean() == pytest.approx(
+        of_stimuli["selectivity"].mean(), rel=0.05
+    )
+    assert of_trials["selectivity_shuffled"].mean() < 0.8 * of_trials["selectivity"].mean()
+
+
 def test_selectivity_test_holds_its_level_and_finds_tuned_cells(poisson):
     rng = np.random.default_rng(4)
     concept = np.tile(np.arange(5), 20)

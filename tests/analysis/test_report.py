@@ -51,6 +51,25 @@ def test_report_says_the_numbers(results_folder):
     assert "validation" not in words and not re.search(r"\b(nan|None|NaN)\b", words)
 
 
+def test_trials_of_a_cohort_are_counted_once(results_folder):
+    trials = pd.read_parquet(results_folder / "trials.parquet")
+    trials = pd.concat([trials.assign(replica=replica) for replica in range(3)])
+    trials.to_parquet(results_folder / "trials.parquet")
+    html = report.write_report(results_folder).read_text(encoding="utf-8")
+    assert "Decisions of the 60 test trials of each of 3 networks" in html
+    assert re.search(r"over \d+ training trials of each of 3 networks", html)
+
+
+def test_a_handful_of_training_trials_has_a_report(results_folder):
+    trials = pd.read_parquet(results_folder / "trials.parquet")
+    first = trials[trials["phase"] == "train"].head(8)
+    pd.concat([first, trials[trials["phase"] == "test"]]).to_parquet(
+        results_folder / "trials.parquet"
+    )
+    html = report.write_report(results_folder).read_text(encoding="utf-8")
+    assert "over 8 training trials, as a running mean of 8 trials" in html
+
+
 @pytest.mark.parametrize("side", [8, 28])
 def test_figures_are_not_empty(tmp_path, make_results, side):
     paths = report.draw_figures(make_results(tmp_path, side=side, epochs=1))

@@ -139,6 +139,18 @@ def test_fano_over_repeats_is_free_of_the_stimulus(poisson):
     assert spike_trains.fano_factor(cells, trials, min_trials=401)["fano"].isna().all()
 
 
+def test_fano_of_few_poisson_trials_is_one_on_average():
+    spikes = np.random.default_rng(3).poisson(3.0, (5, 2000))
+    trial, cell = np.indices(spikes.shape)
+    cells = pd.DataFrame(
+        {"trial": trial.ravel(), "population": "F1", "pathway": "forward", "layer": 1,
+         "cell": cell.ravel(), "spikes": spikes.ravel()}
+    )
+    # One cell scatters by 0.7: the mean of 2000 has a standard error of 0.016.
+    fano = spike_trains.fano_factor(cells, min_trials=5)["fano"]
+    assert fano.mean() == pytest.approx(1, abs=0.06)
+
+
 def test_psth_finds_each_spike_in_its_bin_despite_rounding():
     steps = np.arange(0, 6000, 2)
     t_ms = steps * 1e-4 * 1e3  # as the recording makes them, with steps of 0.1 ms

@@ -20,7 +20,8 @@ BLENDS = tuple(round(0.1 * k, 1) for k in range(11))
 def ambiguity_table(dataset, pairs_of_stimuli=4):
     """Every pair of concepts blended, as stimuli (some pairs of each) and as concepts.
 
-    All blends of one pair of stimuli have the same ``draw``.
+    All blends of one pair of stimuli have the same ``draw``. A stimulus is in one pair, as long as
+    there are enough of its concept.
 
     Returns
     -------
@@ -33,14 +34,18 @@ def ambiguity_table(dataset, pairs_of_stimuli=4):
         (a, b, k) for a, b in itertools.combinations(range(dataset.n_concepts), 2)
         for k in range(most)
     ]
-    a, b, k = (np.repeat(column, len(BLENDS)) for column in zip(*pairs, strict=True))
+    following = list(map(itertools.cycle, rows))
+    first, second = np.array([[next(following[a]), next(following[b])] for a, b, _ in pairs]).T
+    a, b, k, first, second = (
+        np.repeat(column, len(BLENDS)) for column in (*zip(*pairs, strict=True), first, second)
+    )
     blend = np.tile(BLENDS, len(pairs))
     stimuli = pd.DataFrame(
         {
             "phase": "stimuli",
             "source": "stimulus+percept",
-            "stimulus": [rows[i][n] for i, n in zip(a, k, strict=True)],
-            "other_stimulus": [rows[i][n] for i, n in zip(b, k, strict=True)],
+            "stimulus": first,
+            "other_stimulus": second,
             "concept": a,
             "other_concept": b,
             "blend": blend,
@@ -72,8 +77,8 @@ def ambiguity(trained, device="cpp", *, seed=None, pairs_of_stimuli=4, progress=
         Frames ``blends`` (one row per trial: percept, decision time, correlation of the recalled
         stimulus with the mean of either class), ``psychometric`` (shares of percepts and recalls)
         and ``fits`` (`bsd.analysis.hypotheses.fit_psychometric` to the second among first and
-        second). Only pairs whose unblended stimuli are both perceived rightly count in the
-        latter two.
+        second, with pairs as the unit). Only pairs whose unblended stimuli are both perceived
+        rightly count in the latter two.
 
     Raises
     ------
@@ -148,7 +153,8 @@ def _fits(answers):
     of_both = answers[second | (answers["percept"] == answers["concept"])].assign(second=second)
     levels = of_both.groupby(["what", "of"])["blend"].transform("nunique")
     return fit_psychometric(
-        of_both[levels >= MIN_LEVELS], "blend", chance=0.0, correct="second", by=["what", "of"]
+        of_both[levels >= MIN_LEVELS], "blend", chance=0.0, correct="second", by=["what", "of"],
+        unit="pair",
     )
 
 

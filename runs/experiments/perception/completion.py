@@ -103,7 +103,8 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
     Study
         Frames ``quality`` (one row per cue, condition and cycle), ``differences`` (rows of
         `bsd.analysis.hypotheses.compare`: the loop against both conditions without feedback, after
-        the last cycle, paired by stimulus; p corrected over all cues of a measure) and ``images``.
+        the last cycle, paired by stimulus; p corrected over all cues, for each measure and
+        condition) and ``images``.
 
     Raises
     ------

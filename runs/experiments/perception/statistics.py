@@ -169,8 +169,8 @@ def _trials(recording, trains):
 def _frames(trains, trials, cells, table):
     of_cell = [*_LABELS, "cell"]
     repeats = fano_factor(cells, table, by=["phase", "concept", "stimulus"])
-    information = mutual_information(cells, table, n_shuffles=N_SHUFFLES)
-    tuned = selectivity(cells, table, n_shuffles=N_SHUFFLES)
+    information = mutual_information(cells, table, unit="stimulus", n_shuffles=N_SHUFFLES)
+    tuned = selectivity(cells, table, unit="stimulus", n_shuffles=N_SHUFFLES)
     dimensionality = participation_ratio(cells, table)
     parts = [
         trains.groupby(of_cell, sort=False)[_OF_TRAINS].mean(),

@@ -225,6 +225,16 @@ def test_blended_pairs_share_their_spike_trains(dataset):
     assert table.groupby(["phase", "pair"])["draw"].nunique().eq(1).all()
 
 
+def test_a_stimulus_is_in_one_pair_while_there_are_enough(dataset):
+    least = min(np.bincount(dataset.y_test))
+    table = perception.ambiguity_table(dataset, max(1, least // (dataset.n_concepts - 1)))
+    own = table[table["phase"] == "stimuli"].drop_duplicates("pair")
+    stimuli = pd.concat([own["stimulus"], own["other_stimulus"]])
+    assert len(stimuli) > 0 and stimuli.is_unique
+    assert (dataset.y_test[own["stimulus"]] == own["concept"]).all()
+    assert (dataset.y_test[own["other_stimulus"]] == own["other_concept"]).all()
+
+
 def test_lesions_do_what_they_say(lesioned):
     frame = lesioned.frames["lesions"].set_index(["when", "manipulation"])
     measures = ["accuracy", "accuracy_half", "r_recall", "recognised"]
