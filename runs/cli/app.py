@@ -158,7 +158,7 @@ def run(
 ):
     """Train, test and recall; write a results folder with figures and report.html."""
     from bsd.runs.cli.progress import RunProgress
-    from bsd.runs.experiments import run_many
+    from bsd.runs.experiments import run_many, summarise
 
     chosen = _changed(name, set_, layers, epochs, vary, spikes)
     seeds = options.seeds("--seed", seed)
@@ -181,61 +181,10 @@ def run(
             overwrite=overwrite, progress=progress.update, command=command,
         )
     summary = summarise(metrics, out)
-    if metrics["out"].nunique() > 1:
-        from bsd.runs.engine.store import write_atomically
-
-        table = metrics.assign(warnings=metrics["warnings"].map(len)).to_csv(index=False)
-        for file, text in (("runs.csv", table), ("metrics.json", json.dumps(summary, indent=1))):
-            write_atomically(out / file, lambda f, text=text: f.write(text.encode()))
     reports = _reports(metrics)
     _show_summary(summary, metrics, reports)
     if as_json:
         print(json.dumps(summary))
-
-
-def summarise(metrics, out):
-    """Means over the runs, and the SD over seeds of the accuracy and of a forecast's error.
-
-    Parameters
-    ----------
-    metrics : DataFrame
-        One row per seed and fold; the replicas of a cohort share a run.
-    out : Path
-
-    Returns
-    -------
-    dict
-    """
-    first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
-    spread = {}
-    for key in metrics.columns.intersection(["accuracy", "mse"]):
-        own = metrics[key].astype(float).groupby(metrics["seed"]).mean()
-        spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 else None
-    mean = {
-        key: None if metrics[key].isna().all() else float(metrics[key].mean())
-        for key in (
-            "accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
-            "ms_per_trial", *FORECAST_MEASURES, *OTHER_MEASURES,
-        )
-        if key in metrics
-    }
-    return {
-        "name": first["name"],
-        **mean,
-        **spread,
-        "seeds": sorted(int(s) for s in metrics["seed"].unique()),
-        "folds": int(metrics["fold"].nunique()),
-        "trials": int(runs["trials"].sum()),
-        "build_s": float(metrics["build_s"].max()),
-        "create_s": float(metrics["create_s"].mean()),
-        "peak_mb": float(metrics["peak_mb"].max()),
-        "run_s": float(runs["run_s"].sum()),
-        "epochs": int(first["epochs"]),
-        "layers": list(first["layers"]),
-        "device": first["device"],
-        "warnings": sum(runs["warnings"], []),
-        "out": str(out),
-    }
 
 
 def _reports(metrics):

@@ -82,7 +82,8 @@ class ResultsFolder:
     def __init__(self, path, config, resume=False, overwrite=False):
         self.path = Path(path)
         self.parts = self.path / "parts"
-        self.config = config
+        # plain values: a number of NumPy must not be found out after an earlier run was deleted
+        self.config = json.loads(json.dumps(config, default=_plain))
         self._resume = resume
         self._overwrite = overwrite
         self._rows = {}

@@ -1,7 +1,7 @@
 """Experiments: named presets, and what a run of one does."""
 
 from bsd.runs.experiments.presets import PRESETS, Experiment, experiment
-from bsd.runs.experiments.run import run_experiment, run_many
+from bsd.runs.experiments.run import run_experiment, run_many, summarise
 from bsd.runs.experiments.trained import (
     TrainedNetwork,
     learned_weights,
@@ -19,4 +19,5 @@ __all__ = [
     "open_run",
     "run_experiment",
     "run_many",
+    "summarise",
 ]

@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -30,7 +31,13 @@ from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.standalone import cores
-from bsd.runs.engine.store import FRAMES, STREAMED, ResultsFolder
+from bsd.runs.engine.store import (
+    FRAMES,
+    STREAMED,
+    ResultsFolder,
+    write_atomically,
+    write_json,
+)
 from bsd.runs.experiments.presets import Experiment, data_set
 from bsd.runs.experiments.text import generate, recalled_context
 from bsd.runs.interrupts import check_interrupt, listen_for
@@ -49,7 +56,7 @@ from bsd.runs.trials import (
     training_trials,
 )
 
-__all__ = ["build_network", "experiment_table", "run_experiment", "run_many"]
+__all__ = ["build_network", "experiment_table", "run_experiment", "run_many", "summarise"]
 
 #: Stimuli that a compiled chunk holds, at most, in numbers (8 bytes each).
 MAX_STIMULI = 6e7
@@ -63,6 +70,10 @@ N_RECONSTRUCTED = 10
 
 #: Trials of a chunk whose spikes are all kept: some 10 000 spikes each in large networks.
 RECORDED_CAPACITY = 100
+
+#: Measures whose mean over runs is in their summary, besides errors and those of an autoencoder.
+AVERAGED = ("accuracy", "accuracy_voltage", "ties", "accuracy_train", "recall_correlation",
+            "trigram_accuracy", "ms_per_trial")
 
 #: Of a spike in Parquet, and rate of the cells, for what is said before all spikes are kept.
 BYTES_PER_SPIKE = 6
@@ -190,7 +201,7 @@ def run_experiment(
         For whatever the user can mend.
     """
     progress = progress or (lambda *_: None)
-    seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed]
+    seeds = checked_seeds(list(seed) if isinstance(seed, tuple) else seed)
     dataset = load_data(experiment, fold)
     network = build_network(experiment, dataset, replicas=len(seeds))
     tables = [
@@ -706,6 +717,9 @@ def run_many(
 ):
     """Run every seed and fold of an experiment, as many at a time as there are cores.
 
+    Several runs have a folder each in `out` (``seed0-fold0``, ...), beside ``runs.csv`` and a
+    ``metrics.json`` with their means.
+
     Parameters
     ----------
     cohort : bool
@@ -751,7 +765,53 @@ def run_many(
     for metrics in _in_processes(experiment, out, runs, options, progress):
         rows += _rows(metrics)
     metrics = pd.DataFrame(rows).sort_values(["seed", "fold"], ignore_index=True)
-    return metrics.assign(build_s=metrics["build_s"].where(metrics["build_s"] > 0, build_s))
+    metrics["build_s"] = metrics["build_s"].where(metrics["build_s"] > 0, build_s)
+    table = metrics.assign(warnings=metrics["warnings"].map(len)).to_csv(index=False)
+    write_atomically(out / "runs.csv", lambda file: file.write(table.encode()))
+    write_json(out / "metrics.json", summarise(metrics, out))
+    return metrics
+
+
+def summarise(metrics, out):
+    """Means over the runs, and the SD over seeds of the accuracy and of a forecast's error.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        From `run_many`: one row per seed and fold; the replicas of a cohort share a run.
+    out : path-like
+
+    Returns
+    -------
+    dict
+    """
+    first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
+    spread = {}
+    for key in metrics.columns.intersection(["accuracy", "mse"]):
+        own = metrics[key].astype(float).groupby(metrics["seed"]).mean()
+        spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 else None
+    mean = {
+        key: None if metrics[key].isna().all() else float(metrics[key].mean())
+        for key in metrics
+        if key in AVERAGED or key.startswith(("mse", "reconstruction_"))
+    }
+    return {
+        "name": first["name"],
+        **mean,
+        **spread,
+        "seeds": sorted(int(s) for s in metrics["seed"].unique()),
+        "folds": int(metrics["fold"].nunique()),
+        "trials": int(runs["trials"].sum()),
+        "build_s": float(metrics["build_s"].max()),
+        "create_s": float(metrics["create_s"].mean()),
+        "peak_mb": float(metrics["peak_mb"].max()),
+        "run_s": float(runs["run_s"].sum()),
+        "epochs": int(first["epochs"]),
+        "layers": list(first["layers"]),
+        "device": first["device"],
+        "warnings": sum(runs["warnings"], []),
+        "out": str(out),
+    }
 
 
 def _rows(metrics):
@@ -774,7 +834,7 @@ def checked_seeds(seeds):
     )
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds = {seeds}: give different whole numbers that are not negative.")
-    return seeds
+    return [int(seed) for seed in seeds]
 
 
 def _prepare(experiment, out, runs, device, resume, overwrite, progress):
@@ -882,6 +942,7 @@ def _run_in_process(events, name, experiment, out, **options):
         events.put(("done", name, run_experiment(experiment, out, progress=report, **options)))
     except KeyboardInterrupt:
         events.cancel_join_thread()
+        sys.exit(128 + signal.SIGTERM)  # a parent that did not ask for it waits for an answer
     except (InputError, RuntimeError, OSError, MemoryError) as error:
         events.put(("error", name, error))
     finally:

@@ -224,7 +224,8 @@ def test_one_of_several_runs_ends_although_its_interrupt_got_lost(signals, monke
 
     monkeypatch.setattr(module, "run_experiment", run)
     events = SimpleNamespace(put=said.append, cancel_join_thread=lambda: said.append("ended"))
-    module._run_in_process(events, "seed0", None, None)
+    with pytest.raises(SystemExit, match="143"):  # a parent that did not end it must see it
+        module._run_in_process(events, "seed0", None, None)
     assert said == [("progress", "seed0", ("run", 0, 10, "")), "ended"]
 
 

@@ -235,6 +235,14 @@ def test_checkpoint_of_another_network_is_refused(small, tmp_path, monkeypatch):
         _run(small.changed(hidden=(8, 6)), out, resume=True)
 
 
+def test_numbers_of_numpy_are_plain_numbers(small, tmp_path):
+    """Before an earlier run is deleted, not after."""
+    chosen = small.changed(epochs=np.int64(1))
+    metrics = _run(chosen, tmp_path, seed=np.int64(3))
+    again = _run(chosen, tmp_path, seed=np.arange(3, 4).tolist(), overwrite=True)
+    assert (again["seed"], again["accuracy"]) == (3, metrics["accuracy"])
+
+
 def test_table_shows_test_stimuli_without_learning(small, dataset):
     table = run_module.experiment_table(small, dataset, seed=0)
     test = table[table["part"] == "test"]
