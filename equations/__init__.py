@@ -49,7 +49,8 @@ def equation_set(changes=None):
     Raises
     ------
     InputError
-        If a name is unknown, or a statement assigns what no equation declares and nothing reads.
+        If a name is unknown, a statement assigns what no equation declares and nothing reads, or
+        a string draws from Brian2's random numbers.
     """
     equations = {}
     for module in (pyramidal, encoders, interneurons, plasticity):
@@ -78,6 +79,7 @@ def equation_set(changes=None):
             )
         equations[name] = text
     _check_assigned(equations)
+    _check_drawn(equations)
     return equations
 
 
@@ -122,18 +124,34 @@ def digest(equations):
 _OF_BRIAN2 = {"lastspike", "not_refractory"}
 
 
-def _check_assigned(equations):
-    """Refuse a misspelt variable on the left: Brian2 would make it a local one, without a word."""
-    assigned, known = [], set(_OF_BRIAN2)
+def _lines(equations):
+    """Name of the string and code of each line, comments left out."""
     for string, text in equations.items():
         texts = text.values() if isinstance(text, dict) else [text] if isinstance(text, str) else []
         for line in "\n".join(texts).splitlines():
-            code = line.partition("#")[0]
-            statement = re.match(r"\s*(\w+)\s*[-+*/%]?=(?!=)", code)
-            if statement and ":" not in code:
-                assigned.append((string, statement[1], line.strip()))
-                code = code[statement.end():]
-            known.update(re.findall(r"[A-Za-z_]\w*", re.sub(r"\bd(\w+)/dt\b", r"\1", code)))
+            yield string, line.partition("#")[0]
+
+
+def _check_drawn(equations):
+    """Refuse numbers that would differ from chunk to chunk, device to device and run to run."""
+    for string, code in _lines(equations):
+        if drawn := re.search(r"\b((rand|randn|poisson)\s*\(|xi(_\w+)?\b)", code):
+            raise InputError(
+                f"equations[{string!r}]: '{code.strip()}' takes {drawn[0].rstrip('( ')} of Brian2, "
+                "with which a seed does not give its result again: use hash_uniform(key, draw, "
+                "step), see Noise in docs/equations.md."
+            )
+
+
+def _check_assigned(equations):
+    """Refuse a misspelt variable on the left: Brian2 would make it a local one, without a word."""
+    assigned, known = [], set(_OF_BRIAN2)
+    for string, code in _lines(equations):
+        line, statement = code.strip(), re.match(r"\s*(\w+)\s*[-+*/%]?=(?!=)", code)
+        if statement and ":" not in code:
+            assigned.append((string, statement[1], line))
+            code = code[statement.end():]
+        known.update(re.findall(r"[A-Za-z_]\w*", re.sub(r"\bd(\w+)/dt\b", r"\1", code)))
     for string, name, line in assigned:
         if re.sub("_(pre|post)$", "", name) not in known and name not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -147,7 +147,7 @@ def _of_call(node, function, of):
     if isinstance(function, TimedArray):  # no column of the trial table is negative
         return _POSITIVE
     name, signs = node.func.id, [of(part) for part in node.args]
-    if name in ("exp", "rand", "hash_uniform"):
+    if name in ("exp", "hash_uniform"):
         return _POSITIVE
     if name in ("sqrt", "abs"):
         return False, any(signs[0])

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from brian2 import ms, nA, pA
+from brian2 import mV, ms, nA, pA
 
 from bsd.equations import InputError, equation_set, pyramidal
+from bsd.equations.randomness import stream_keys
 from bsd.networks.equation_errors import explained
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
@@ -97,6 +98,49 @@ def test_a_variable_that_changed_equations_add_is_recorded(
             summed = expected(since[since > 0]).sum()
             assert row.value == pytest.approx(summed, rel=1e-12, abs=1e-12 * jump)
         assert (own["value"] > 0).mean() > 0.2
+
+
+def noisy(small_network, seed, **options):
+    """As docs/equations.md has it."""
+    n_cells = small_network().layout.n_cells
+    keys = stream_keys(seed, "noise", n_cells) % 2**24
+    return small_network(
+        equations={
+            "CELL_PARAMETERS": pyramidal.CELL_PARAMETERS
+            + "sigma : volt (shared, constant)\nnoise_key : 1 (constant)\n"
+            + "draw : integer\nstep : integer",
+            "START_TRIAL": pyramidal.START_TRIAL
+            + "draw = int(control(t, n_control*replica + 4))\nstep = 0",
+            "TRIAL_AVERAGES": "step += 1" + pyramidal.TRIAL_AVERAGES,
+            "THRESHOLD":
+                "v_s > theta + sigma*(2*hash_uniform(int(noise_key), draw, step) - 1)",
+        },
+        values={"cells.sigma": 5 * mV, "cells.noise_key": keys},
+        **options,
+    )
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+def test_noise_depends_on_seed_and_draw_alone(small_network, dataset, trial_table, device):
+    table = trial_table(6).assign(record=True, learn=0.0)
+
+    def spikes(seed, capacity, table=table, device="runtime"):
+        network = noisy(small_network, seed, capacity=capacity)
+        recording = Simulation(network, dataset, device, seed=2).run(table)
+        return recording.spikes.sort_values(["trial", "t_ms", "population", "cell"],
+                                            ignore_index=True)
+
+    first = spikes(1, 9)
+    assert spikes(1, 4, device=device).equals(first)
+    assert not spikes(2, 9).equals(first)
+    one = table.iloc[[0]]
+    shown = spikes(1, 9, pd.concat([one, one.assign(trial=1)]).assign(draw=[5, 5]))
+    other = spikes(1, 9, pd.concat([one, one.assign(trial=1)]).assign(draw=[5, 6]))
+    alike, unlike = (
+        [own.drop(columns="trial").reset_index(drop=True) for _, own in s.groupby("trial")]
+        for s in (shown, other)
+    )
+    assert alike[0].equals(alike[1]) and not unlike[0].equals(unlike[1])
 
 
 @pytest.mark.parametrize("names", [["I_q"], ["tau_w"], ["v_s"], ["population"], [3]])

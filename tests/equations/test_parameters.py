@@ -12,7 +12,9 @@ from bsd.equations import (
     InputError,
     ModelParameters,
     TimingParameters,
+    encoders,
     equation_set,
+    pyramidal,
 )
 
 
@@ -153,6 +155,19 @@ def test_equation_strings_are_replaced_by_name():
 )
 def test_a_misspelt_variable_on_the_left_is_refused(changes, says):
     with pytest.raises(InputError, match=says):
+        equation_set(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"THRESHOLD": "v_s > theta + 5*mV*randn()"},
+        {"ENCODERS": dict.fromkeys(encoders.ENCODERS, "emit = int(rand () < x)")},
+        {"COMPARTMENTS": pyramidal.COMPARTMENTS + "dI_n/dt = -I_n/tau_b + nA*xi*tau_b**-0.5 : amp"},
+    ],
+)
+def test_random_numbers_of_brian_are_refused(changes):
+    with pytest.raises(InputError, match=r"seed does not give.*hash_uniform\(key, draw, step\)"):
         equation_set(changes)
 
 
