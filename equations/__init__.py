@@ -27,6 +27,7 @@ __all__ = [
     "LearningParameters",
     "ModelParameters",
     "TimingParameters",
+    "code_lines",
     "digest",
     "equation_set",
     "without_comments",
@@ -124,8 +125,19 @@ def digest(equations):
 _OF_BRIAN2 = {"lastspike", "not_refractory"}
 
 
-def _lines(equations):
-    """Name of the string and code of each line, comments left out."""
+def code_lines(equations):
+    """Each line of equation strings, comments left out.
+
+    Parameters
+    ----------
+    equations : dict
+        Of `equation_set`.
+
+    Yields
+    ------
+    name, code : str
+        Of the string, and of the line.
+    """
     for string, text in equations.items():
         texts = text.values() if isinstance(text, dict) else [text] if isinstance(text, str) else []
         for line in "\n".join(texts).splitlines():
@@ -134,7 +146,7 @@ def _lines(equations):
 
 def _check_drawn(equations):
     """Refuse numbers that would differ from chunk to chunk, device to device and run to run."""
-    for string, code in _lines(equations):
+    for string, code in code_lines(equations):
         if drawn := re.search(r"\b((rand|randn|poisson)\s*\(|xi(_\w+)?\b)", code):
             raise InputError(
                 f"equations[{string!r}]: '{code.strip()}' takes {drawn[0].rstrip('( ')} of Brian2, "
@@ -146,7 +158,7 @@ def _check_drawn(equations):
 def _check_assigned(equations):
     """Refuse a misspelt variable on the left: Brian2 would make it a local one, without a word."""
     assigned, known = [], set(_OF_BRIAN2)
-    for string, code in _lines(equations):
+    for string, code in code_lines(equations):
         line, statement = code.strip(), re.match(r"\s*(\w+)\s*[-+*/%]?=(?!=)", code)
         if statement and ":" not in code:
             assigned.append((string, statement[1], line))

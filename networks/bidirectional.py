@@ -21,13 +21,14 @@ from brian2 import (
     linked_var,
     prefs,
 )
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, Equations
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, FLOAT, PARAMETER, Equations
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_unit
 
 from bsd.equations import (
     DISCRETE,
     InputError,
     ModelParameters,
+    code_lines,
     digest,
     equation_set,
     without_comments,
@@ -450,15 +451,20 @@ class BidirectionalNetwork:
 
     def _check_additions(self, objects):
         """Refuse what a changed equation adds without a value or a start of the trial."""
-        given = {*self.values(), *self.initial_state(0), *self.encoder_keys(0), *_RUN_TIME}
+        given = {*self.values(), *self.state_sizes, *self.encoder_keys(0), *_RUN_TIME}
         groups = [g for g in objects if isinstance(g, (NeuronGroup, Synapses))]
-        known = {f"{g.name}.{name}" for g in groups for name in g.equations.names}
+        flags = {f"{g.name}.{e.varname}": e.flags for g in groups for e in g.equations.values()}
+        known = [name for name, own in flags.items() if "constant" in own]
         for name in self.extra_values:
+            if name in flags and name not in known:
+                raise InputError(
+                    f"values[{name!r}]: the equations change it; values are for constants."
+                )
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f" Is {near[0]!r} meant?" if near else ""
                 raise InputError(
-                    f"values[{name!r}]: no equation has a variable of that name.{hint}"
+                    f"values[{name!r}]: no equation has a constant of that name.{hint}"
                 )
         for line in self.equations["START_TRIAL"].splitlines():
             start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
@@ -491,6 +497,29 @@ class BidirectionalNetwork:
                         f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
                         f"'{equation.varname} = ...' to equations['START_TRIAL']."
                     )
+
+                if equation.type == PARAMETER and not {"constant", "linked"} & {*equation.flags}:
+                    self._check_starts(group.name, equation.varname)
+
+    def _check_starts(self, group, name):
+        """Refuse an added variable that counts on what it was in the trial before."""
+        start = {"cells": "START_TRIAL", "afferents": "START_AFFERENT_TRIAL"}.get(group)
+        counts = starts = False
+        for string, code in code_lines(self.equations):
+            statement = re.match(rf"\s*{name}(_pre|_post)?\s*([-+*/%]?)=(.*)", code)
+            if statement and ":" not in code:
+                own = bool(statement[2]) or re.search(rf"\b{name}\b", statement[3]) is not None
+                counts |= own
+                starts |= not own and string == (start or string)
+        if counts and not starts and not any(
+            name in {*re.findall(r"\w+", code)} for _, code in code_lines(equation_set())
+        ):
+            where = f"to equations[{start!r}]" if start else "before it"
+            raise InputError(
+                f"{name} of {group} goes on from trial to trial, which is lost at chunk borders: "
+                f"add a line '{name} = ...' {where}. Only weights, memories, mean rates and "
+                "context are kept."
+            )
 
     def _check_value(self, name, variable, equation):
         value = self.extra_values[name]
@@ -1240,15 +1269,25 @@ class BidirectionalNetwork:
             weights[projection.synapses][projection.synapse_slice] = projection.of_synapses(
                 normal.clip(-learning.weight_max, learning.weight_max)
             )
-        memories = sum(p.size for p in self.memory_populations)
+        state = {name: np.zeros(n) for name, n in self.state_sizes.items()}
+        state |= {f"{name}.w": w for name, w in weights.items()}
+        state["cells.rate"] = layout.per_cell(
+            lambda p: self._parameters_of(p).learning.rate_target
+        )
+        state["memory.pointer"] = state["memory.pointer"].astype(np.int32)
+        return state
+
+    @property
+    def state_sizes(self):
+        """Size of each array of `initial_state`, by its name."""
         slots = self.parameters.learning.memory_slots
+        memories = sum(p.size for p in self.memory_populations)
         return {
-            "afferent_basal.w": weights["afferent_basal"],
-            "cortical_basal.w": weights["cortical_basal"],
-            "memory_pattern.mu": np.zeros(memories * slots),
-            "cells.rate": layout.per_cell(lambda p: self._parameters_of(p).learning.rate_target),
-            "memory.pointer": np.zeros(len(self.memory_populations) * slots, dtype=np.int32),
-            "afferents.held": np.zeros(layout.n_afferents),
+            **{f"{name}.w": n for name, n in self._synapse_numbers().items()},
+            "memory_pattern.mu": memories * slots,
+            "cells.rate": self.layout.n_cells,
+            "memory.pointer": len(self.memory_populations) * slots,
+            "afferents.held": self.layout.n_afferents,
         }
 
     def seeds(self, seed):

@@ -130,14 +130,24 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray
-            ``W0`` .. and ``Theta0`` .., each (n_pre, n_post).
+            ``W0`` .. and ``Theta0`` .., each (n_pre, n_post); copies.
+
+        Raises
+        ------
+        InputError
+            If there is no such replica.
         """
         return {
-            p.name: p.matrix(self.state[f"{p.synapses}.w"])
-            for p in self.network.layout.projections
-            if p.source.replica == replica
+            p.name: np.array(p.matrix(self.state[f"{p.synapses}.w"]))
+            for p in self._projections(replica)
         }
 
+    def _projections(self, replica):
+        if replica not in range(self.network.layout.replicas):
+            raise InputError(
+                f"replica = {replica!r}: the network has {self.network.layout.replicas}, from 0."
+            )
+        return [p for p in self.network.layout.projections if p.source.replica == replica]
 
     def set_weights(self, weights, replica=0):
         """Replace weights of a replica; the counterpart of `weights`.
@@ -151,16 +161,18 @@ class Simulation:
         Raises
         ------
         InputError
-            For an unknown projection, another shape, or values that are not finite.
+            For an unknown projection or replica, another shape, or values that are not finite; then
+            no weight is replaced.
         """
         if not isinstance(weights, Mapping):
             raise InputError("weights: give them by projection, as {'W0': array}.")
-        layout, bound = self.network.layout, self.network.parameters.learning.weight_max
-        names = [p.name for p in layout.projections if p.source.replica == replica]
+        bound = self.network.parameters.learning.weight_max
+        known = {p.name: p for p in self._projections(replica)}
+        state = {}
         for name, values in weights.items():
-            if name not in names:
-                raise InputError(f"weights {name!r}: the network has {', '.join(names)}.")
-            projection, values = layout.projection(name, replica), np.asarray(values)
+            if name not in known:
+                raise InputError(f"weights {name!r}: the network has {', '.join(known)}.")
+            projection, values = known[name], np.asarray(values)
             if values.shape != projection.shape:
                 raise InputError(
                     f"weights {name} have shape {values.shape}, the network's {projection.shape}: "
@@ -180,8 +192,9 @@ class Simulation:
                     "encoding.receptive_field and deep_field that they were saved with."
                 )
             key = f"{projection.synapses}.w"
-            self.state[key] = np.array(self.state[key])
-            self.state[key][projection.synapse_slice] = projection.of_synapses(values)
+            state.setdefault(key, np.array(self.state[key]))
+            state[key][projection.synapse_slice] = projection.of_synapses(values)
+        self.state |= state  # all or none
 
 
 def check_dataset(network, dataset):
@@ -299,8 +312,8 @@ def check_outputs(network, outputs, tables):
 
 def _incomplete(network, outputs, tables):
     """Names of outputs that are shorter than the trials make them."""
-    sizes = {name: np.size(value) for name, value in network.initial_state(0).items()}
-    steps, n_trials = network.parameters.timing.steps, len(tables[0])
+    sizes, n_trials = network.state_sizes, len(tables[0])
+    steps = network.parameters.timing.steps
     for name, value in outputs.items():
         if name.startswith("trial_"):
             whole = len(value) == n_trials

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from brian2 import mV, ms, nA, pA
+from brian2 import ms, mV, nA, pA
 
 from bsd.equations import InputError, equation_set, pyramidal
 from bsd.equations.randomness import stream_keys
@@ -118,6 +118,25 @@ def noisy(small_network, seed, **options):
         values={"cells.sigma": 5 * mV, "cells.noise_key": keys},
         **options,
     )
+
+
+SLOW = {
+    "LEARNING_VARIABLES": pyramidal.LEARNING_VARIABLES + "slow : 1",
+    "START_LEARNING": ORIGINAL["START_LEARNING"] + "\nslow += 0.05*(n_s*count_unit - slow)",
+}
+
+
+def test_a_variable_that_chunk_borders_would_reset_is_refused(small_network, dataset):
+    with pytest.raises(InputError, match="slow of cells goes on from trial to trial.*START_TRIAL"):
+        Simulation(small_network(equations=SLOW), dataset, "runtime")
+    set_anew = {**SLOW, "START_TRIAL": pyramidal.START_TRIAL + "slow = 0"}
+    Simulation(small_network(equations=set_anew), dataset, "runtime")
+
+
+@pytest.mark.parametrize("name", ["cells.rate", "cells.n_s", "cells.psi"])
+def test_values_are_for_constants(small_network, dataset, name):
+    with pytest.raises(InputError, match=f"values.'{name}'.*values are for constants"):
+        Simulation(small_network(values={name: 0.3}), dataset, "runtime")
 
 
 @pytest.mark.parametrize("device", ["runtime", "cpp"])
