@@ -6,6 +6,7 @@ that shapes the generated code is in `BidirectionalNetwork.structure`, nothing e
 """
 
 import difflib
+import functools
 import re
 
 import numpy as np
@@ -81,6 +82,11 @@ _OWN_OF_REPLICA = {
 CONTROL_COLUMNS = (
     "learn", "record", "percept_to_concept", "recall_to_stimulus", "draw", "loss", "carry"
 )
+
+
+@functools.cache  # each call adds a filter to Brian2's log
+def _suppress(name):
+    BrianLogger.suppress_name(name)
 
 
 class BrianObjects:
@@ -422,7 +428,7 @@ class BidirectionalNetwork:
         prefs.core.default_float_dtype = getattr(np, self.precision)
         # the first two are meant; objects may also be made only to be described
         for known in ("no_refractory", "synapses_dt_mismatch", "unused_brian_object"):
-            BrianLogger.suppress_name(known)
+            _suppress(known)
         objects = BrianObjects()
         self.equations.read.clear()
         self._create_afferents(objects)

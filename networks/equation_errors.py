@@ -19,10 +19,10 @@ def explained(network):
     """
     try:
         yield
-    except (InputError, OSError):
+    except (InputError, OSError, MemoryError):
         raise
     except Exception as error:
-        if not network.changed_equations and isinstance(error, RuntimeError | MemoryError):
+        if not network.changed_equations and isinstance(error, RuntimeError):
             raise
         changed = ", ".join(sorted(network.changed_equations))
         which = f"the changed equations ({changed})" if changed else "the strings of bsd.equations"

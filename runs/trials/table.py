@@ -447,17 +447,27 @@ def recall_trials(n_concepts, epoch=0, *, instances=1):
 
 
 def join_tables(tables):
-    """One table from several, trials numbered in order.
+    """One table from several, trials numbered in order (of each replica, where there are).
 
     Parameters
     ----------
-    tables : iterable of DataFrame
+    tables : iterable of DataFrame, or of lists of them
         What one lacks of the others' columns has its default; of ``draw``, the trial's number.
 
     Returns
     -------
     DataFrame
+
+    Raises
+    ------
+    InputError
+        If there is none, or something else than a table.
     """
+    if isinstance(tables, pd.DataFrame):
+        tables = [tables]
+    tables = [t for one in tables for t in (one if isinstance(one, (list, tuple)) else [one])]
+    if not tables or not all(isinstance(table, pd.DataFrame) for table in tables):
+        raise InputError("join_tables: give trial tables, as those of training_trials.")
     tables = [
         table.assign(
             **{k: v for k, v in COLUMNS.items() if v is not None and k not in table}
@@ -465,7 +475,9 @@ def join_tables(tables):
         for table in tables
     ]
     table = pd.concat(tables, ignore_index=True)
-    table["trial"] = np.arange(len(table))
+    table["trial"] = (
+        table.groupby("replica").cumcount() if "replica" in table else np.arange(len(table))
+    )
     if "draw" in table:
         table["draw"] = table["draw"].fillna(table["trial"]).astype(np.int64)
     return table

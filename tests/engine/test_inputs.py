@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from brian2 import get_device, set_device
+from brian2.devices.device import all_devices, reset_device
 
 from bsd.equations import InputError
 from bsd.networks import CONTROL_COLUMNS
@@ -90,6 +92,50 @@ def test_restored_state_is_a_copy(small_network, dataset):
     simulation.restore(state)
     state["cortical_basal.w"][:] = 7
     assert not np.any(simulation.state["cortical_basal.w"] == 7)
+
+
+@pytest.mark.parametrize("options", [{}, {"assignments": {"encoding.receptive_field": 2}}])
+def test_weights_are_read_as_copies_and_set_all_or_none(small_network, dataset, options):
+    simulation = Simulation(small_network(**options), dataset, "runtime")
+    before, read = simulation.weights(), simulation.weights()
+    for array in read.values():
+        array[:] = 0
+    wrong = {"W0": before["W0"] / 2, "W1": before["W1"][1:]}
+    with pytest.raises(InputError, match="weights W1 have shape"):
+        simulation.set_weights(wrong)
+    for name, array in simulation.weights().items():
+        assert array.any() and np.array_equal(array, before[name]), name
+    for call in (simulation.weights, lambda r: simulation.set_weights({}, r)):
+        with pytest.raises(InputError, match="replica = 5: the network has 1"):
+            call(5)
+
+
+def test_sizes_of_the_state_are_those_of_its_arrays(small_network):
+    two = small_network(replicas=2, assignments={"encoding.context": 1})
+    for network in (small_network(), two):
+        state = network.initial_state(0)
+        assert network.state_sizes == {name: np.size(value) for name, value in state.items()}
+
+
+def test_what_a_progress_callback_raises_is_not_called_an_error_of_equations(
+    small_network, dataset, trial_table
+):
+    simulation = Simulation(small_network(capacity=40), dataset, "runtime")
+
+    def progress(n):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        simulation.run(trial_table(40), progress)
+
+
+def test_the_users_device_stays(small_network, dataset, trial_table):
+    set_device("cpp_standalone", build_on_run=False)
+    try:
+        Simulation(small_network(), dataset, "runtime").run(trial_table(2))
+        assert get_device() is all_devices["cpp_standalone"]
+    finally:
+        reset_device()
 
 
 def test_data_that_do_not_fit_the_network_are_refused(small_network, dataset):

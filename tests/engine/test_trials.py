@@ -394,6 +394,22 @@ def test_joined_trials_keep_their_draws_and_get_those_they_lack(dataset):
         assert checked["draw"].tolist() == expected
 
 
+def test_a_forgotten_star_joins_the_same(dataset):
+    epochs = training_trials(dataset, 2, 0)
+    forgotten = join_tables([epochs, test_trials(dataset)])
+    pd.testing.assert_frame_equal(forgotten, join_tables([*epochs, test_trials(dataset)]))
+    pd.testing.assert_frame_equal(join_tables(epochs[0]), join_tables([epochs[0]]))
+    for nothing in ([], "tables", [test_trials(dataset), "recall"], [None]):
+        with pytest.raises(InputError, match="give trial tables"):
+            join_tables(nothing)
+
+
+def test_trials_of_each_replica_are_numbered_alike(dataset):
+    each = [test_trials(dataset).assign(replica=replica) for replica in range(2)]
+    joined = join_tables(each)
+    assert joined["trial"].tolist() == 2 * list(range(len(dataset.y_test)))
+
+
 def test_alignment_takes_the_concepts_in_turn(dataset):
     """The first stimulus of every concept, then the second, however the data are sorted."""
     by_label = np.argsort(dataset.y_train, kind="stable")

@@ -117,7 +117,10 @@ def _matrix(patterns, pathway, state, layer):
     own = patterns[(patterns["layer"] == layer) & (patterns["state"] == state)]
     of_pathway = own[own["pathway"] == pathway]
     own = of_pathway if len(of_pathway) else own[own["pathway"] == "afferent"]
-    return own.pivot(index="concept", columns="cell", values="spikes").to_numpy()
+    # with a stream of high frequencies a layer is two populations of each pathway, in one order
+    return own.pivot(
+        index="concept", columns=["population", "cell"], values="spikes"
+    ).sort_index(axis=1).to_numpy()
 
 
 def _pairs(key, layer, dissimilarity):

@@ -220,6 +220,16 @@ def test_blends_go_from_the_first_to_the_second(ambiguous, dataset):
     assert len(times) and times.between(1, 10).all()
 
 
+def test_imagery_with_a_stream_of_high_frequencies(small_network, dataset, trained):
+    network = small_network(layers=(9, 12, 5, 3), assignments={"encoding.cutoff": 0.2})
+    split = replace(
+        trained, network=network,
+        weights=Simulation(network, dataset, "runtime", seed=1).weights(),
+    )
+    similarity = perception.imagery(split, "runtime", instances=1).frames["similarity"]
+    assert set(similarity["layer"]) == {0, 1, 2, 3}
+
+
 def test_blended_pairs_share_their_spike_trains(dataset):
     table = perception.ambiguity_table(dataset, 2)
     assert table.groupby(["phase", "pair"])["draw"].nunique().eq(1).all()
