@@ -290,7 +290,8 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     Parameters
     ----------
     recalled, class_mean : array_like, shape (n_concepts, n_pixels)
-        Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
+        Rates as fractions of the largest possible one, 0 to 1; one grey scale for all. Without a
+        class mean (None) the recalled stimuli stand alone.
     image_shape : (int, int) or (int, int, 3)
         Rows and columns of an image; 3 where pixels are red, green and blue.
     ax : matplotlib.axes.Axes, optional
@@ -299,15 +300,15 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        Under each class mean its concept, under each recalled image its correlation with it.
+        Under each class mean its concept, under each recalled image its correlation with it;
+        where it stands alone, its concept.
 
     Raises
     ------
     ValueError
         If the shapes do not fit each other.
     """
-    recalled, class_mean = np.asarray(recalled, float), np.asarray(class_mean, float)
-    correlation = measures.recall_correlation(recalled, class_mean)
+    recalled = np.asarray(recalled, float)
     image_shape = tuple(int(n) for n in image_shape)
     n_concepts, n_pixels = recalled.shape
     colour = image_shape[2:] == (3,)
@@ -319,17 +320,20 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)
     rows, labels, below = [], [], []
-    texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
+    numbers = list(map(str, range(n_concepts)))
+    kinds = [(recalled, "recalled", numbers)]
+    if class_mean is not None:
+        correlation = measures.recall_correlation(recalled, class_mean)
+        texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
+        class_mean = np.asarray(class_mean, float)
+        kinds = [(class_mean, "class mean", numbers), (recalled, "recalled", texts)]
     for row in range(n_rows):
         own = list(range(row * n_columns, min((row + 1) * n_columns, n_concepts)))
         rest = n_columns - len(own)
-        for stack, label, text in (
-            (class_mean, "class mean", list(map(str, own))),
-            (recalled, "recalled", [texts[concept] for concept in own]),
-        ):
+        for stack, label, texts in kinds:
             rows.append([stack[concept] for concept in own] + [None] * rest)
             labels.append(label)
-            below.append(text + [""] * rest)
+            below.append([texts[concept] for concept in own] + [""] * rest)
     return image_panels(ax, rows, image_shape, labels, [""] * n_columns, below)
 
 

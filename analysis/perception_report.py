@@ -9,7 +9,7 @@ import pandas as pd
 from bsd.analysis import firing_figures, generation
 from bsd.analysis import perception_figures as figures
 
-__all__ = ["sections"]
+__all__ = ["image_shape", "sections"]
 
 
 def sections(folder):
@@ -62,8 +62,18 @@ def _read(path, reader):
         ) from error
 
 
-def _image_shape(images):
-    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour."""
+def image_shape(images):
+    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour.
+
+    Parameters
+    ----------
+    images : pandas.DataFrame
+        With the column ``pixel``.
+
+    Returns
+    -------
+    tuple of int
+    """
     n_pixels = int(images["pixel"].max()) + 1
     side = math.isqrt(n_pixels)
     return (side, side) if side**2 == n_pixels else (math.isqrt(n_pixels // 3),) * 2 + (3,)
@@ -74,7 +84,7 @@ def _percent(share):
 
 
 def _generation(frames, summary):
-    return generation.sections(frames, summary, _image_shape(frames["images"]))
+    return generation.sections(frames, summary, image_shape(frames["images"]))
 
 
 def _recall(frames, summary):
@@ -101,7 +111,7 @@ def _recall(frames, summary):
             "recalled is a prototype."
         ),
         "draw": lambda f: figures.plot_recalled_images(
-            images, _image_shape(images), ax=f.subplots()
+            images, image_shape(images), ax=f.subplots()
         ),
     }
     yield {
@@ -199,7 +209,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, _image_shape(images), cue, ax=f.subplots()
+                images, image_shape(images), cue, ax=f.subplots()
             ),
         }
 
