@@ -31,17 +31,20 @@ COMPARTMENT_COLORS = {"apical": "#CC79A7", "basal": "#009E73", "soma": "#111111"
 _PHASE_MARKERS = ["o", "s", "^", "D", "v", "P"]
 _MAX_LINE_POINTS = 2000
 _MAX_ANNOTATED = 20
+_MAX_WRITTEN = 8  # values on a side of a heat map of a sweep
 _FACTOR_COLUMNS = 3
 _TITLE_WIDTH = 26  # characters over one of them
 _LOG_RATIO = 30
 _LEAST_SPAN = 0.05
+# label, factor, and where the measure ends
 _SWEEP_LABELS = {
-    "accuracy": ("test accuracy (%)", 100),
-    "reconstruction_ssim": ("SSIM of reconstructions", 1),
-    "kappa": ("kappa of paired cells", 1),
-    "rate_forward_hz": ("rate of type-1 cells (Hz)", 1),
-    "ms_per_trial": ("computing time per trial (ms)", 1),
+    "accuracy": ("test accuracy (%)", 100, (0, 100)),
+    "reconstruction_ssim": ("SSIM of reconstructions", 1, (-1, 1)),
+    "kappa": ("kappa of paired cells", 1, (-1, 1)),
+    "rate_forward_hz": ("rate of type-1 cells (Hz)", 1, (0, np.inf)),
+    "ms_per_trial": ("computing time per trial (ms)", 1, (0, np.inf)),
 }
+_UNBOUNDED = (1, (-np.inf, np.inf))
 
 
 @styled
@@ -287,7 +290,8 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     Parameters
     ----------
     recalled, class_mean : array_like, shape (n_concepts, n_pixels)
-        Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
+        Rates as fractions of the largest possible one, 0 to 1; one grey scale for all. Without a
+        class mean (None) the recalled stimuli stand alone.
     image_shape : (int, int) or (int, int, 3)
         Rows and columns of an image; 3 where pixels are red, green and blue.
     ax : matplotlib.axes.Axes, optional
@@ -296,15 +300,15 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        Under each class mean its concept, under each recalled image its correlation with it.
+        Under each class mean its concept, under each recalled image its correlation with it;
+        where it stands alone, its concept.
 
     Raises
     ------
     ValueError
         If the shapes do not fit each other.
     """
-    recalled, class_mean = np.asarray(recalled, float), np.asarray(class_mean, float)
-    correlation = measures.recall_correlation(recalled, class_mean)
+    recalled = np.asarray(recalled, float)
     image_shape = tuple(int(n) for n in image_shape)
     n_concepts, n_pixels = recalled.shape
     colour = image_shape[2:] == (3,)
@@ -316,17 +320,20 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)
     rows, labels, below = [], [], []
-    texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
+    numbers = list(map(str, range(n_concepts)))
+    kinds = [(recalled, "recalled", numbers)]
+    if class_mean is not None:
+        correlation = measures.recall_correlation(recalled, class_mean)
+        texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
+        class_mean = np.asarray(class_mean, float)
+        kinds = [(class_mean, "class mean", numbers), (recalled, "recalled", texts)]
     for row in range(n_rows):
         own = list(range(row * n_columns, min((row + 1) * n_columns, n_concepts)))
         rest = n_columns - len(own)
-        for stack, label, text in (
-            (class_mean, "class mean", list(map(str, own))),
-            (recalled, "recalled", [texts[concept] for concept in own]),
-        ):
+        for stack, label, texts in kinds:
             rows.append([stack[concept] for concept in own] + [None] * rest)
             labels.append(label)
-            below.append(text + [""] * rest)
+            below.append([texts[concept] for concept in own] + [""] * rest)
     return image_panels(ax, rows, image_shape, labels, [""] * n_columns, below)
 
 
@@ -781,6 +788,8 @@ def _method_lines(frame, x, ax):
 def plot_sweep(frame, x, y="accuracy", ax=None):
     """A measure against one of the things that a sweep varied: every run, and means with SD.
 
+    The bars are cut where the measure ends, those of an accuracy at 0 and 100 %.
+
     Parameters
     ----------
     frame : pandas.DataFrame
@@ -803,9 +812,9 @@ def plot_sweep(frame, x, y="accuracy", ax=None):
     if done.empty:
         raise ValueError("no run of the sweep has finished: run it first")
     ax = new_axes(ax, 3.0)
-    values, label, factor = done[x], *_SWEEP_LABELS.get(y, (y, 1))
+    values, (label, factor, ends) = done[x], _SWEEP_LABELS.get(y, (y, *_UNBOUNDED))
     numeric = _is_numeric(values)
-    names = sorted(values.unique()) if numeric else list(dict.fromkeys(values))
+    names = _levels(values)
     if numeric:
         place = dict(zip(names, names, strict=True))
         if min(names) > 0 and max(names) > _LOG_RATIO * min(names):
@@ -819,10 +828,57 @@ def plot_sweep(frame, x, y="accuracy", ax=None):
     groups = shown.groupby(at.to_numpy())
     if groups.size().min() > 1:
         ax.errorbar(
-            groups.mean().index, groups.mean(), yerr=groups.std(), color="#D55E00", capsize=2,
-            marker="o", ms=4, lw=1.2 if numeric else 0, elinewidth=1.2,
+            groups.mean().index, groups.mean(), yerr=_bars(groups.mean(), groups.std(), ends),
+            color="#D55E00", capsize=2, marker="o", ms=4, lw=1.2 if numeric else 0, elinewidth=1.2,
         )
-    ax.set(xlabel=x, ylabel=label)
+    ax.set(xlabel=sweeps.column_label(x), ylabel=label)
+    return ax
+
+
+@styled
+def plot_grid(frame, x, y, measure="accuracy", ax=None):
+    """A measure at all combinations of two things that a sweep varied, as a heat map.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep, see `bsd.analysis.sweeps`.
+    x, y : str
+        Columns of what is varied.
+    measure : str
+        Column of what was measured; means over seeds are shown.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Values in even steps, whatever their distances; numbers are written where there is room.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or no run has finished.
+    """
+    require_columns(frame, [x, y], "results")
+    means = sweeps.point_means(frame, measure)
+    if means.empty:
+        raise ValueError("no run of the sweep has finished: run it first")
+    label, factor, _ = _SWEEP_LABELS.get(measure, (measure, *_UNBOUNDED))
+    table = means.pivot(index=y, columns=x, values="mean")
+    table = factor * table.reindex(index=_levels(means[y]), columns=_levels(means[x]))
+    ax = new_axes(ax, 3.0)
+    few = max(table.shape) <= _MAX_WRITTEN
+    sns.heatmap(
+        table, annot=few, fmt=".3g", cmap="viridis", ax=ax, linewidths=0.6 if few else 0,
+        linecolor="white", annot_kws={"fontsize": 8}, cbar_kws={"shrink": 0.9},
+    )
+    for axis, names in ((ax.xaxis, table.columns), (ax.yaxis, table.index)):
+        shown = slice(None, None, -(-len(names) // _MAX_WRITTEN))
+        texts = [f"{name:g}" if _is_numeric(names) else str(name) for name in names]
+        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], texts[shown])
+    ax.invert_yaxis()  # large values on top
+    ax.tick_params(length=0, rotation=0)
+    ax.set(xlabel=sweeps.column_label(x), ylabel=sweeps.column_label(y), title=label)
     return ax
 
 
@@ -855,7 +911,7 @@ def plot_factors(frame, measure="accuracy", ax=None):
     rows = -(-len(factors) // _FACTOR_COLUMNS)
     grid, axes = panels_in(ax, 0.4 + 1.9 * rows, rows, _FACTOR_COLUMNS)
     axes = axes.ravel()
-    label, scale = _SWEEP_LABELS.get(measure, (measure, 1))
+    label, scale, ends = _SWEEP_LABELS.get(measure, (measure, *_UNBOUNDED))
     for ax, factor in zip(axes, factors, strict=False):
         points, names = _in_order(means[means["factor"] == factor], reference,
                                   sweeps.varied_columns(frame))
@@ -863,8 +919,8 @@ def plot_factors(frame, measure="accuracy", ax=None):
         level = scale * reference["mean"].iloc[0]
         ax.axhline(level, color="#8A8A8A", lw=0.8, ls="--", zorder=0)
         ax.errorbar(
-            range(len(points)), mean, yerr=sd, color="#0072B2", marker="o", ms=4.5, capsize=2,
-            lw=0, elinewidth=1.2,
+            range(len(points)), mean, yerr=_bars(mean, sd, ends), color="#0072B2", marker="o",
+            ms=4.5, capsize=2, lw=0, elinewidth=1.2,
         )
         at = np.flatnonzero(points["reference"])
         ax.plot(at, mean.iloc[at], marker="D", ms=6, color="#D55E00", ls="", zorder=3)
@@ -896,6 +952,16 @@ def _in_order(points, reference, varied):
     own = ", ".join(str(reference[c].iloc[0]) for c in words)
     own = {"True": "on", "False": "off"}.get(own, own)
     return points, [own or "reference", *points["label"].iloc[1:]]
+
+
+def _levels(values):
+    """Different values: numbers in order, others as they come."""
+    return sorted(values.unique()) if _is_numeric(values) else list(dict.fromkeys(values))
+
+
+def _bars(mean, sd, ends):
+    """Lengths of error bars, below and above, that stay within the ends of a measure."""
+    return np.stack([np.minimum(sd, mean - ends[0]), np.minimum(sd, ends[1] - mean)]).clip(min=0)
 
 
 def _is_numeric(values):

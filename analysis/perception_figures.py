@@ -3,6 +3,7 @@
 As in `bsd.analysis.figures`: each draws a tidy frame into `ax`, or into a new figure.
 """
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -41,7 +42,7 @@ CONDITIONS = {
     "graded": ("loop: output spikes recall", "#009E73", "v"),
     "relay": ("loop within the trial", "#56B4E9", "s"),
     "cut": ("feedback cut", "#D55E00", "^"),
-    "filled": ("feedback cut, hidden part grey", "#8C8C8C", "D"),
+    "filled": ("feedback cut, mean stimulus in the hidden part", "#8C8C8C", "D"),
 }
 COMPARISONS = ["#0072B2", "#D55E00", "#009E73"]
 _CUES = {
@@ -158,8 +159,8 @@ def plot_completion(quality, measure="correct", ax=None):
     Parameters
     ----------
     quality : pandas.DataFrame
-        ``cue, level, condition, cycle, correct, r, ssim``, one row per cue, condition and cycle;
-        the last cycle is shown.
+        ``cue, level, condition, cycle, concept, correct, r, ssim``, one row per cue, condition
+        and cycle; the last cycle is shown.
     measure : {'correct', 'r', 'ssim'}
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
@@ -167,7 +168,8 @@ def plot_completion(quality, measure="correct", ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        With 95 % intervals (of shares: Wilson's; of means: of the normal distribution).
+        With 95 % intervals (of shares: Wilson's; of means: of the normal distribution); dotted:
+        right percepts by chance.
 
     Raises
     ------
@@ -176,7 +178,8 @@ def plot_completion(quality, measure="correct", ax=None):
     """
     if measure not in _MEASURES:
         raise ValueError(f"measure = {measure!r}: choose one of {', '.join(_MEASURES)}")
-    require_columns(quality, ["cue", "level", "condition", "cycle", measure], "quality")
+    columns = ["cue", "level", "condition", "cycle", "concept", measure]
+    require_columns(quality, columns, "quality")
     last = quality[quality["cycle"] == quality["cycle"].max()]
     whole = last[last["cue"] == "none"]
     panels = [cue for cue in _CUES if (last["cue"] == cue).any()]
@@ -208,9 +211,12 @@ def plot_completion(quality, measure="correct", ax=None):
             ax.set_xticks([0, 25, 50, 75])
         ax.set_title(title)
         ax.set_xlabel(x_label)
-        low = min(0.0, ax.get_ylim()[0])
-        ax.set_ylim(low, 1.03 * factor)
         ax.tick_params(labelleft=True)
+        if measure == "correct":
+            ax.axhline(100 / quality["concept"].nunique(), color="#6B6B6B", lw=0.9, ls=":")
+    # once all panels, which share the axis, are drawn
+    low = 0.0 if measure == "correct" else min(0.0, axes[0, 0].get_ylim()[0])
+    axes[0, 0].set_ylim(low, 1.03 * factor)
     for ax in axes[:, 0]:
         ax.set_ylabel(label)
     handles = [
@@ -218,6 +224,8 @@ def plot_completion(quality, measure="correct", ax=None):
         for condition, (text, color, marker) in CONDITIONS.items()
         if (last["condition"] == condition).any()
     ]
+    if measure == "correct":
+        handles.append(Line2D([], [], color="#6B6B6B", lw=0.9, ls=":", label="chance"))
     frame.figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return frame
 
@@ -464,7 +472,7 @@ def plot_lesions(lesions, ax=None):
     ----------
     lesions : pandas.DataFrame
         ``when`` (after or before learning), ``manipulation, accuracy, accuracy_half, r_recall,
-        n_stimuli``.
+        n_stimuli``; ``accuracy_loop`` where half-hidden stimuli were perceived in the loop, too.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -482,30 +490,35 @@ def plot_lesions(lesions, ax=None):
     parts = [part for part in ("after", "before") if (lesions["when"] == part).any()]
     sizes = [(lesions["when"] == part).sum() for part in parts]
     frame, axes = panels_in(
-        ax, 0.9 * len(parts) + 0.2 * sum(sizes), len(parts), 2, height_ratios=sizes,
+        ax, 0.9 * len(parts) + 0.22 * sum(sizes), len(parts), 2, height_ratios=sizes,
         sharex="col", sharey="row",
     )
+    shares = [
+        ("accuracy", "#0072B2", "o", "whole stimulus"),
+        ("accuracy_half", "#56B4E9", "s", "half hidden, one pass without feedback"),
+        ("accuracy_loop", "#009E73", "^", "half hidden, loop through recall"),
+    ]
+    shares = [share for share in shares if share[0] in lesions]  # no loop in older folders
     for row, part in enumerate(parts):
         own = lesions[lesions["when"] == part].reset_index(drop=True)
+        intact = own[own["manipulation"] == "intact"].iloc[0]
         left, right = axes[row]
         y = np.arange(len(own))
-        for column, color, marker, label, shift in (
-            ("accuracy", "#0072B2", "o", "whole stimulus", -0.13),
-            ("accuracy_half", "#56B4E9", "s", "half of its pixels hidden", 0.13),
-        ):
+        for k, (column, color, marker, label) in enumerate(shares):
+            shift = 0.25 * (k - (len(shares) - 1) / 2)
             low, high = wilson_interval(own[column], own["n_stimuli"])
             bars = 100 * np.stack([own[column] - low, high - own[column]]).clip(min=0)
             left.errorbar(
                 100 * own[column], y + shift, xerr=bars, color=color, marker=marker, ms=4, ls="",
                 elinewidth=0.8, label=label, clip_on=False,
             )
+            left.axvline(100 * intact[column], color=color, lw=0.8, ls=":")
         right.plot(
             own["r_recall"], y, color=PATHWAY_COLORS["backward"], marker="D", ms=4, ls="",
             clip_on=False,
         )
-        intact = own[own["manipulation"] == "intact"].iloc[0]
-        for ax, value in ((left, 100 * intact["accuracy"]), (right, intact["r_recall"])):
-            ax.axvline(value, color="#6B6B6B", lw=0.8, ls=":")
+        right.axvline(intact["r_recall"], color=PATHWAY_COLORS["backward"], lw=0.8, ls=":")
+        for ax in (left, right):
             rows_with_grid(ax)
             ax.grid(axis="y", color="#EFEFEF", lw=0.7)
         left.set_yticks(y, own["manipulation"])
@@ -516,7 +529,7 @@ def plot_lesions(lesions, ax=None):
     axes[-1, 0].set_xlabel("right percepts (%)")
     axes[-1, 1].set_xlabel("r of recall with class mean")
     frame.figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2
+        *axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(shares)
     )
     return frame
 
@@ -569,13 +582,14 @@ def plot_dynamics(dynamics, ax=None):
     ax = next(panels)
     rates = dynamics[dynamics["quantity"] == "rate_hz"]
     rates = rates.groupby(["of", "n_done"], as_index=False)["value"].mean()
+    rates = rates[rates["of"].str[0].isin(["F", "B"])]
+    names = population_order(rates["of"])
+    shades = _shades(names, "F")
     ends = []
-    for name in population_order(rates["of"]):
+    for name in names:
         line = rates[rates["of"] == name]
-        if name[0] in "FB":
-            color = PATHWAY_COLORS["forward" if name[0] == "F" else "backward"]
-            ax.plot(line["n_done"], line["value"], color=color, lw=1.3)
-            ends.append((name, line["n_done"].iloc[-1], line["value"].iloc[-1], color))
+        ax.plot(line["n_done"], line["value"], color=shades[name], lw=1.3)
+        ends.append((name, line["n_done"].iloc[-1], line["value"].iloc[-1], shades[name]))
     ax.set_ylabel("rate while learning (Hz)")
     ax.set_ylim(bottom=0)
     _label_ends(ax, ends)
@@ -598,25 +612,45 @@ def _weights(ax, dynamics):
     own = dynamics[dynamics["quantity"].str.startswith("weight_q")]
     table = own.pivot_table(index=["of", "n_done"], columns="quantity", values="value")
     names = sorted(own["of"].unique(), key=lambda name: (name[0] != "W", name))
+    shades = _shades(names, "W")
     ends = []
     for name in names:
         line = table.loc[name]
-        color = PATHWAY_COLORS["forward" if name[0] == "W" else "backward"]
         spread = line["weight_q99"] - line["weight_q01"]
-        ax.plot(line.index, spread, color=color, lw=1.3)
-        ends.append((name.replace("Theta", "Θ"), line.index[-1], spread.iloc[-1], color))
+        ax.plot(line.index, spread, color=shades[name], lw=1.3)
+        ends.append((name.replace("Theta", "Θ"), line.index[-1], spread.iloc[-1], shades[name]))
     ax.set_ylabel("98 % range of weights (unit: 1)")
     ax.set_ylim(bottom=0)
     _label_ends(ax, ends)
 
 
+def _shades(names, forward):
+    """Colours of the pathways, from light to dark by the number in the name.
+
+    The names of the forward pathway begin with the letter `forward`.
+    """
+    shades = {}
+    for of_pathway, scale in ((True, "Blues"), (False, "Oranges")):
+        own = [name for name in names if (name[0] == forward) == of_pathway]
+        own.sort(key=lambda name: int("".join(filter(str.isdigit, name)) or 0))
+        depths = np.linspace(0.45, 1.0, max(len(own), 2))
+        shades |= {name: mpl.colormaps[scale](d) for name, d in zip(own, depths, strict=False)}
+    return shades
+
+
 def _label_ends(ax, ends):
-    """Names at the ends of lines, moved apart where they would overlap."""
+    """Names beside the ends of lines, with a leader where they had to be moved apart."""
     low, high = ax.get_ylim()
-    at = -np.inf
-    for name, x, y, color in sorted(ends, key=lambda end: end[2]):
-        at = max(y, at + 0.065 * (high - low))
+    ends = sorted(ends, key=lambda end: end[2])
+    gap = min(0.075, 1 / max(1, len(ends) - 1)) * (high - low)
+    at = []
+    for _, _, y, _ in ends:
+        at.append(max(y, at[-1] + gap) if at else y)
+    for k in reversed(range(len(at))):  # the uppermost stay in the panel
+        at[k] = min(at[k], high - gap * (len(at) - 1 - k))
+    for (name, x, y, color), height in zip(ends, at, strict=True):
         ax.annotate(
-            name, (x, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5,
-            color=color,
+            name, (x, y), xytext=(14, height), textcoords=("offset points", "data"), va="center",
+            fontsize=7.5, color=color,
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.7, "shrinkA": 1, "shrinkB": 1},
         )

@@ -9,7 +9,7 @@ import pandas as pd
 from bsd.analysis import firing_figures, generation
 from bsd.analysis import perception_figures as figures
 
-__all__ = ["sections"]
+__all__ = ["image_shape", "sections"]
 
 
 def sections(folder):
@@ -62,8 +62,18 @@ def _read(path, reader):
         ) from error
 
 
-def _image_shape(images):
-    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour."""
+def image_shape(images):
+    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour.
+
+    Parameters
+    ----------
+    images : pandas.DataFrame
+        With the column ``pixel``.
+
+    Returns
+    -------
+    tuple of int
+    """
     n_pixels = int(images["pixel"].max()) + 1
     side = math.isqrt(n_pixels)
     return (side, side) if side**2 == n_pixels else (math.isqrt(n_pixels // 3),) * 2 + (3,)
@@ -74,7 +84,7 @@ def _percent(share):
 
 
 def _generation(frames, summary):
-    return generation.sections(frames, summary, _image_shape(frames["images"]))
+    return generation.sections(frames, summary, image_shape(frames["images"]))
 
 
 def _recall(frames, summary):
@@ -101,7 +111,7 @@ def _recall(frames, summary):
             "recalled is a prototype."
         ),
         "draw": lambda f: figures.plot_recalled_images(
-            images, _image_shape(images), ax=f.subplots()
+            images, image_shape(images), ax=f.subplots()
         ),
     }
     yield {
@@ -141,7 +151,8 @@ def _completion(frames, summary):
         "title": "Completion: perception of a partial cue",
         "caption": (
             f"Right percepts of {summary['stimuli']} test stimuli that are hidden in part, noisy "
-            f"or blurred, against how much is missing; no label is given. In the loop the network "
+            f"or blurred, against how much is missing (95 % intervals; dotted: chance); no label "
+            f"is given. In the loop the network "
             f"recalls the concept that it decided, and what is recalled takes the place of what "
             f"is hidden (of noisy and blurred stimuli: is averaged with them), in "
             f"{summary['cycles']} cycles; all conditions see the same cue for as long, with the "
@@ -198,7 +209,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, _image_shape(images), cue, ax=f.subplots()
+                images, image_shape(images), cue, ax=f.subplots()
             ),
         }
 
@@ -312,21 +323,28 @@ def _lesions(frames, summary):
     lesions = frames["lesions"]
     after = lesions[lesions["when"] == "after"]
     worst = after.loc[after["accuracy"].idxmin()]
+    fed_back = after[after["manipulation"] != "feedback cut"]  # without it nothing is recalled
+    forgets = fed_back.loc[fed_back["r_recall"].idxmin()]
+    intact = after[after["manipulation"] == "intact"].iloc[0]
     caption = (
-        f"Right percepts of {int(after['n_stimuli'].iloc[0])} test stimuli, whole and with random "
-        "half of their pixels hidden (95 % intervals), and correlation of the stimuli recalled "
-        "from concepts with the class means; dotted: the intact network. Perception suffers most "
-        f"from '{worst['manipulation']}' ({_percent(worst['accuracy'])}). Without plasticity "
-        "apical dendrites, memory interneurons and the normaliser do nothing, by construction: "
-        "apical dendrites do not reach the soma (cell.g_apical = 0) unless they are given a "
-        "conductance."
+        f"Right percepts of {int(after['n_stimuli'].iloc[0])} test stimuli (95 % intervals), and "
+        "correlation of the stimuli recalled from concepts with the class means; dotted: the "
+        f"intact network. {_half_hidden(after, intact)} Perception of whole stimuli suffers most "
+        f"from '{worst['manipulation']}' ({_percent(worst['accuracy'])}), recall, where feedback "
+        f"is not cut, from '{forgets['manipulation']}' (r = {_decimals(forgets['r_recall'])}, "
+        f"intact {_decimals(intact['r_recall'])}). Recall is one trial of each concept, averaged "
+        "over concepts, without an interval; and the cells that are silenced are one random draw: "
+        "others may do more or less. Without plasticity apical dendrites, memory interneurons and "
+        "the normaliser do nothing, by construction: apical dendrites do not reach the soma "
+        "(cell.g_apical = 0) unless they are given a conductance."
     )
     if (lesions["when"] == "before").any():
         caption += (
             " Below, networks that learned anew, from few trials, under the manipulation: there "
             "they do."
         )
-    numbers = ["accuracy", "accuracy_half", "r_recall", "recognised"]
+    numbers = ["accuracy", "accuracy_half", "accuracy_loop", "r_recall", "recognised"]
+    numbers = [name for name in numbers if name in lesions]
     table = lesions[["when", "manipulation", *numbers]].copy()
     for name in numbers:
         table[name] = table[name].map("{:.3f}".format)
@@ -337,6 +355,29 @@ def _lesions(frames, summary):
         "draw": lambda f: figures.plot_lesions(lesions, ax=f.subplots()),
         "table": table.rename(columns=lambda name: name.replace("_", " ")),
     }
+
+
+def _half_hidden(after, intact):
+    """What the accuracies of half-hidden stimuli mean; older folders have those of one pass."""
+    once = (
+        "In one pass nothing that is recalled comes back, so that lesions of the backward network "
+        "and 'feedback cut' cannot act on perception."
+    )
+    if "accuracy_loop" not in after:
+        return f"Stimuli whole, and with random half of their pixels hidden, in one pass. {once}"
+    text = (
+        "Stimuli whole, and with the left half hidden: in one pass, and in the loop, where what is "
+        f"recalled of the percept takes the place of what is hidden. {once} In the loop "
+        f"{_percent(intact['accuracy_loop'])} are right in the intact network"
+    )
+    cut = after[after["manipulation"] == "feedback cut"]
+    if len(cut):
+        text += f" and {_percent(cut['accuracy_loop'].iloc[0])} with feedback cut"
+    return text + "."
+
+
+def _decimals(number):
+    return f"{number:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 _OF_CELLS = ["rate_hz", "cv", "lv", "fano", "selectivity", "information_bits"]
@@ -447,7 +488,8 @@ def _dynamics(frames, summary):
     caption = (
         "Angle between forward and transposed feedback weights, cosine C of paired patterns in "
         "training trials, Hamming similarity and Cohen's κ of paired cells (dashed: with the "
-        "partner's spikes of another trial), and rates of forward and backward populations. "
+        "partner's spikes of another trial), and rates of forward (blue) and backward (orange) "
+        "populations, darker with the number of the layer. "
         f"Angles: {angles}."
     )
     if any(name.startswith("weight_q") for name in summary):

@@ -43,8 +43,11 @@ class Results:
     folder : pathlib.Path
     config, provenance, metrics : dict
     trials, counts, alignment, weight_alignment, cell_counts, spikes, voltages : DataFrame or None
+        Without ``alignment.parquet``, as of an exported project, `alignment` has the cosines
+        alone.
     recall : dict of numpy.ndarray or None
-        ``recalled`` and ``class_mean``, (n_concepts, n_pixels), and ``image_shape``.
+        ``recalled`` and ``class_mean``, (n_concepts, n_pixels), and ``image_shape``; the class
+        mean of an exported project, which holds no data set, is None.
     """
 
     folder: Path
@@ -105,12 +108,17 @@ def load_results(folder):
     for name, frame in frames.items():
         if frame is not None:
             require_columns(frame, _COLUMNS[name], f"{name}.parquet")
+    recall = _read(folder / "recall.npz", _read_recall)
+    if frames["alignment"] is None:
+        frames["alignment"] = _cosines(folder)
+    if recall is None and frames["trials"] is not None:
+        recall = _recalled(folder, frames["trials"])
     return Results(
         folder=folder,
         config=_mapping(folder / "config.yaml", yaml.safe_load),
         provenance=_mapping(folder / "provenance.json", json.loads),
         metrics=_mapping(folder / "metrics.json", json.loads),
-        recall=_read(folder / "recall.npz", _read_recall),
+        recall=recall,
         **{name: None if f is None or f.empty else f for name, f in frames.items()},
     )
 
@@ -241,6 +249,32 @@ def _read_recall(path):
         return {name: archive[name] for name in ("recalled", "class_mean", "image_shape")}
 
 
+def _cosines(folder):
+    """Cosines of the hidden layers in the alignment trials, as a frame of the alignment."""
+    cosines = _read(folder / "cosines.parquet", pd.read_parquet)
+    if cosines is None or not (cosines["phase"] == "align").any():
+        return None
+    hidden = cosines["layer"].between(1, cosines["layer"].max() - 1)
+    shown = cosines[hidden & (cosines["phase"] == "align")]
+    return shown.assign(hamming=np.nan, kappa=np.nan)
+
+
+def _recalled(folder, trials):
+    """Recalled stimuli of all concepts from the trials of recall, where they are images."""
+    recalled = _read(folder / "recalled.parquet", pd.read_parquet)
+    shown = trials[(trials["phase"] == "recall") & (trials["concept"] >= 0)]
+    sequence = "carry" in trials and trials["carry"].any()
+    if recalled is None or shown.empty or sequence:
+        return None
+    concepts = shown.drop_duplicates("trial").set_index("trial")["concept"]
+    recalled = recalled.assign(concept=recalled["trial"].map(concepts)).dropna(subset="concept")
+    images = recalled.groupby(["concept", "pixel"])["rate"].mean().unstack().to_numpy()
+    shape = perception_report.image_shape(recalled)
+    if np.prod(shape) != images.shape[1]:
+        return None
+    return {"recalled": images, "class_mean": None, "image_shape": shape}
+
+
 def _write(path, write):
     try:
         path.parent.mkdir(exist_ok=True)
@@ -300,7 +334,7 @@ def _lead(results):
         if same:
             text += f" (95 % interval {_percent(test['low'])} to {_percent(test['high'])})"
         sentences.append(text + "; ties and silence count as wrong.")
-    if results.recall is not None:
+    if results.recall is not None and results.recall["class_mean"] is not None:
         r = _recall_correlation(results)
         if np.isfinite(r).any():
             sentences.append(
@@ -489,6 +523,17 @@ def _recall(results):
     if results.recall is None:
         return None
     recalled, class_mean = results.recall["recalled"], results.recall["class_mean"]
+    section = Section(
+        "recall", "Recall: what each concept brings to mind", "",
+        lambda figure: figures.plot_recall(
+            recalled, class_mean, results.recall["image_shape"], ax=figure.subplots()
+        ),
+    )
+    if class_mean is None:
+        return replace(section, caption=(
+            "What the backward network recalls when only the concept is presented: the rates of "
+            "the recalled-stimulus population B0, as fractions of the largest possible rate."
+        ))
     r = _recall_correlation(results)
     caption = (
         "Below, what the backward network recalls when only the concept is presented: the rates "
@@ -504,12 +549,7 @@ def _recall(results):
     if np.isnan(r).any():
         silent = ", ".join(str(k) for k in np.flatnonzero(np.isnan(r)))
         caption += f" Constant images, for which r is undefined: concept {silent}."
-    return Section(
-        "recall", "Recall: what each concept brings to mind", caption,
-        lambda figure: figures.plot_recall(
-            recalled, class_mean, results.recall["image_shape"], ax=figure.subplots()
-        ),
-    )
+    return replace(section, caption=caption)
 
 
 def _alignment(results):
@@ -523,16 +563,25 @@ def _alignment(results):
     tenth = (high - low) / 10
     first = shown[shown["trial"] <= low + tenth].groupby("layer").mean(numeric_only=True)
     last = shown[shown["trial"] >= high - tenth].groupby("layer").mean(numeric_only=True)
-    caption = [
-        "Agreement of the forward and the backward pathway in each layer over training; dashed, "
-        "the same with the partner's spikes taken from another trial. Only the distance from "
-        "the dashed line is agreement about the trial: sparse trains agree by their silence "
-        "alone.",
+    caption = ["Agreement of the forward and the backward pathway in each layer over training"]
+    if shown["kappa"].notna().any():
+        caption[0] += (
+            "; dashed, the same with the partner's spikes taken from another trial. Only the "
+            "distance from the dashed line is agreement about the trial: sparse trains agree by "
+            "their silence alone."
+        )
+    else:
+        caption[0] += ", by the cosine of their patterns."
+    caption.append(
         f"Averaged over layers, C goes from {first['cosine'].mean():.2f} in the first to "
-        f"{last['cosine'].mean():.2f} in the last tenth of the trials shown.",
-    ]
+        f"{last['cosine'].mean():.2f} in the last tenth of the trials shown."
+    )
     columns = {"cosine": "cosine C", "hamming": "Hamming", "kappa": "κ"}
-    table = {label: _change(first, last, column, ".2f") for column, label in columns.items()}
+    table = {
+        label: _change(first, last, column, ".2f")
+        for column, label in columns.items()
+        if shown[column].notna().any()
+    }
     if angles is not None and angles["angle_deg"].notna().any():
         mean = angles.groupby(["layer", "trial"])["angle_deg"].mean()  # over replicas
         ends = mean.groupby("layer").agg(["first", "last"])
@@ -547,8 +596,8 @@ def _alignment(results):
         "The table gives each value in the first and in the last tenth of training (angles: "
         "first and last recorded), with its shuffled value in the last."
         if "angle of weights" in table
-        else "The table gives each value in the first and in the last tenth of training, with "
-        "its shuffled value in the last."
+        else "The table gives each value in the first and in the last tenth of training"
+        + (", with its shuffled value in the last." if shown["kappa"].notna().any() else ".")
     )
     table = pd.DataFrame(table).fillna("–").rename_axis("layer").reset_index()
     return Section(
@@ -611,7 +660,9 @@ def _voltages(results):
     caption = (
         f"Cell {cell} of layer {layer} in both pathways during {_described(results, trial)}: of "
         f"the recorded pairs the one whose somata both depolarise most. The basal dendrite drives "
-        f"the soma; the apical dendrite receives the partner cell and guides learning."
+        "the soma; the apical dendrite receives the partner cell and guides learning. Potentials "
+        "of dendrites are in units of convenience: synapses are currents without a reversal "
+        "potential, and by default one of weight 1 moves a dendrite by 100 mV."
     )
     if threshold is not None:
         caption += f" The dashed line is the firing threshold, {_signed(threshold)} mV."
@@ -630,10 +681,10 @@ def _rates(results):
     if results.counts is None:
         return None
     trials = results.trials
-    rates = firing.firing_rates(results.counts, trials)
+    rates = firing.firing_rates(_last_epochs(results.counts, trials), trials)
     caption = [
         "Mean rate of each population with its SD over trials"
-        + (", by phase." if "phase" in rates else ".")
+        + (", by phase, in the last epoch of each." if "phase" in rates else ".")
     ]
     inner = rates[rates["pathway"].isin(["forward", "backward"])]
     if not inner.empty:
@@ -648,11 +699,11 @@ def _rates(results):
             + "."
         )
     if results.cell_counts is not None:
-        silent = firing.silent_fraction(results.cell_counts)
+        silent = firing.silent_fraction(_last_epochs(results.cell_counts, trials))
         silent = silent[silent["pathway"].isin(["forward", "backward"])]
         if not silent.empty:
             caption.append(
-                "Cells that fired in none of the trials recorded by cell: "
+                "Cells that fired in none of these trials, of those recorded by cell: "
                 + ", ".join(
                     f"{row.population} {row.n_silent} of {row.n_cells}"
                     for row in silent.itertuples()
@@ -663,6 +714,14 @@ def _rates(results):
         "rates", "Firing rates", " ".join(caption),
         lambda figure: figures.plot_rates(rates, ax=figure.subplots()),
     )
+
+
+def _last_epochs(frame, trials):
+    """Rows of each phase's last epoch: before it the network is another one."""
+    if trials is None:
+        return frame
+    last = trials.groupby("phase", observed=True)["epoch"].transform("max")
+    return frame[frame["trial"].isin(trials.loc[trials["epoch"] == last, "trial"])]
 
 
 def _first_replica(frame):

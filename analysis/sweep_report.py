@@ -6,7 +6,14 @@ import pandas as pd
 
 from bsd.analysis import figures
 from bsd.analysis.report import Section, write_page
-from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
+from bsd.analysis.sweeps import (
+    column_label,
+    differences,
+    differences_text,
+    grid_columns,
+    point_means,
+    told_apart,
+)
 
 __all__ = ["write_sweep_report"]
 
@@ -20,6 +27,8 @@ _MEASURES = {
 #: Takes the place of accuracy where nothing is decided, as by an autoencoder.
 _LIKENESS = {"reconstruction_ssim": ("Likeness", "SSIM", 1, 3)}
 _MOST_ROWS = 30
+_ABOUT = "Alignment is Cohen's kappa of the paired cells, rates are those of the type-1 cells, " \
+    "both over hidden layers after training."
 
 
 def write_sweep_report(folder):
@@ -51,7 +60,8 @@ def write_sweep_report(folder):
         raise ValueError(f"no run of the sweep {folder} has finished: see {folder / 'logs'}")
     with_factors = frame["reference"].any() and frame["factor"].ne("").any()
     measured = _measured(frame)
-    sections = (_by_factor if with_factors else _by_column)(frame, measured)
+    draw = _by_factor if with_factors else _of_grid if grid_columns(frame) else _by_column
+    sections = draw(frame, measured)
     return write_page(
         folder,
         sections,
@@ -84,9 +94,10 @@ def _measured(frame):
 def _by_factor(frame, measured):
     """A figure of each measure with a panel for each factor, and the table of all points."""
     about = {
-        "accuracy": "Mean and SD over seeds at each point; the diamond and the dashed line are the "
-        "reference, from which each point differs in one thing. The axes of the panels differ. "
-        "The table gives the difference from the reference in percentage points, paired by seed.",
+        "accuracy": "Mean and SD over seeds at each point, cut at 100 %; the diamond and the "
+        "dashed line are the reference, from which each point differs in one thing. The axes of "
+        "the panels differ. The table gives the difference from the reference in percentage "
+        "points, paired by seed.",
         "kappa": "Cohen's kappa of the paired cells' spikes after training, averaged over hidden "
         "layers: agreement beyond what their rates alone would give.",
         "rate_forward_hz": "Mean rate of the type-1 cells of the hidden layers, both pathways "
@@ -108,27 +119,49 @@ def _by_factor(frame, measured):
     ]
 
 
+def _of_grid(frame, measured):
+    """Two parameters together, a panel for each measure, and the table of all points."""
+    x, y = grid_columns(frame)
+    seeds = frame["seed"].nunique()
+    caption = (
+        f"Each field is a point of the grid, its colour and number the mean over {seeds} seeds "
+        "(the table has the SD)" if seeds > 1 else "Each field is a point of the grid, run with "
+        "one seed"
+    ) + f"; points without a run that finished are blank. {_ABOUT}"
+
+    def draw(figure):
+        _four_panels(
+            figure, measured,
+            lambda measure, ax: figures.plot_grid(frame, x, y, measure, ax=ax),
+        )
+
+    title = f"{column_label(x)} and {column_label(y)}"
+    return [Section("grid", title, caption, draw, _table(frame, measured))]
+
+
 def _by_column(frame, measured):
     """A figure for each thing varied, a panel for each measure."""
-    columns = varied_columns(frame)
-    if "depth" in columns:
-        by_number = frame["depth"].nunique() == frame["layers"].nunique()
-        columns.remove("layers" if by_number else "depth")
     sections = []
-    for number, column in enumerate(columns):
+    for number, column in enumerate(told_apart(frame)):
         caption = "Each dot is a run; where a value was run several times, mean and SD over all " \
-            "runs with it, whatever else was varied. Alignment is Cohen's kappa of the paired " \
-            "cells, rates are those of the type-1 cells, both over hidden layers after training."
+            "runs with it, whatever else was varied, cut where a measure ends (at 100 %, for " \
+            f"example). {_ABOUT}"
 
         def draw(figure, column=column):
-            figure.set_figheight(5.2)
-            for ax, measure in zip(figure.subplots(2, 2).ravel(), measured, strict=True):
-                figures.plot_sweep(frame, column, measure, ax=ax)
-            figure.set_figheight(5.2)
+            _four_panels(
+                figure, measured,
+                lambda measure, ax: figures.plot_sweep(frame, column, measure, ax=ax),
+            )
 
         table = _table(frame, measured) if number == 0 else None
-        sections.append(Section(f"varied-{column}", column, caption, draw, table))
+        sections.append(Section(f"varied-{column}", column_label(column), caption, draw, table))
     return sections
+
+
+def _four_panels(figure, measured, plot):
+    for ax, measure in zip(figure.subplots(2, 2).ravel(), measured, strict=True):
+        plot(measure, ax)
+    figure.set_figheight(5.2)  # the panels took the height that suits them alone
 
 
 def _table(frame, measured):

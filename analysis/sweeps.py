@@ -11,7 +11,15 @@ from scipy import stats
 
 from bsd.analysis.frames import require_columns
 
-__all__ = ["differences", "differences_text", "point_means", "varied_columns"]
+__all__ = [
+    "column_label",
+    "differences",
+    "differences_text",
+    "grid_columns",
+    "point_means",
+    "told_apart",
+    "varied_columns",
+]
 
 _POINT = ["point", "label", "factor", "reference"]
 
@@ -36,6 +44,87 @@ def varied_columns(frame):
     require_columns(frame, [*_POINT, "seed", "fold", "key", "accuracy", "status"], "results")
     names = list(frame.columns)
     return names[names.index("key") + 1 : names.index("accuracy")]
+
+
+#: Units that end the names of columns, see `bsd.runs.sweeps.Sweep.columns`.
+_UNITS = {"Hz": "Hz", "Mohm": "M\N{GREEK CAPITAL LETTER OMEGA}", "mV": "mV", "ms": "ms",
+          "nS": "nS", "pA": "pA", "us": "\N{MICRO SIGN}s"}
+_NAMES = {"layers": "cells of the hidden layers", "depth": "hidden layers"}
+
+
+def column_label(column):
+    """The name of what is varied as people read it.
+
+    Parameters
+    ----------
+    column : str
+        One of `varied_columns`.
+
+    Returns
+    -------
+    str
+        With the unit in parentheses, where it has one.
+
+    Examples
+    --------
+    >>> column_label("cell.V_threshold_mV")
+    'cell.V_threshold (mV)'
+    """
+    name, _, unit = column.rpartition("_")
+    if name and unit in _UNITS:
+        return f"{name} ({_UNITS[unit]})"
+    return _NAMES.get(column, column)
+
+
+def grid_columns(frame):
+    """The two columns of a sweep in which all combinations of their values were run.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep.
+
+    Returns
+    -------
+    list of str
+        Empty if more, fewer or other points than such a grid were run. Of ``layers`` and
+        ``depth``, which vary together, one counts.
+
+    Raises
+    ------
+    ValueError
+        If it is not the frame of a sweep.
+    """
+    columns = told_apart(frame)
+    if len(columns) != 2:
+        return []
+    points = frame.drop_duplicates("point")[columns]
+    full = len(points) == points.nunique().prod() and not points.duplicated().any()
+    return columns if full and points.nunique().min() > 1 else []
+
+
+def told_apart(frame):
+    """Columns of what is varied, of the widths and the number of hidden layers only one.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If it is not the frame of a sweep.
+    """
+    columns = varied_columns(frame)
+    if "depth" in columns:
+        by_number = frame["depth"].nunique() == frame["layers"].nunique()
+        columns.remove("layers" if by_number else "depth")
+    return columns
 
 
 def point_means(frame, measure="accuracy"):

@@ -348,15 +348,19 @@ def data():
     """Data sets: which are here, where they are, how to get the others."""
     from bsd.runs.data import available, data_directory
 
+    sets, console = available(), Console()
     table = Table(title=f"data directory: {data_directory()}")
-    for column in ("name", "here", "images", "shape", "licence", "where", "how to get it"):
+    for column in ("name", "here", "images", "shape", "licence", "where"):
         table.add_column(column, overflow="fold")
-    for row in available().itertuples():
+    for row in sets.itertuples():
         table.add_row(
             row.name, "yes" if row.here else "no", str(row.images), str(row.shape), row.licence,
-            str(row.where or ""), "" if row.here else str(row.how_to_get),
+            str(row.where or ""),
         )
-    Console().print(table)
+    console.print(table)
+    for row in sets[~sets["here"].astype(bool)].itertuples():
+        console.print(Text(f"How to get {row.name}:", "bold"))
+        console.print(Padding(Text(str(row.how_to_get)), (0, 0, 0, 4)))
 
 
 @app.command()

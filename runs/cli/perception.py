@@ -118,20 +118,90 @@ def _write(study, folder, as_json):
 
 
 def _show(summary):
+    """Print tables, and then the values that stand alone."""
+    alone, tables = _sorted(summary)
+    for title, rows in tables:
+        _print_table(title, rows)
     table = Table(show_header=False)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
-    for key, value in _flat(summary):
-        table.add_row(key, value)
+    for key, value in alone.items():
+        table.add_row(_words(key), _text(value))
     console.print(table)
 
 
-def _flat(content, prefix=""):
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}: ")
+def _sorted(summary):
+    """Values that stand alone, and tables: title and values by row and column."""
+    alone, tables, flat = {}, [], []
+    for key, value in summary.items():
+        if not isinstance(value, dict):
+            alone[key] = value
+        elif any(isinstance(inner, dict) for inner in value.values()):
+            tables.append((key, value))
         else:
-            yield prefix + key.replace("_", " "), _text(value)
+            # measures of the same things are the rows of one table
+            for rows in flat:
+                if any(value.keys() & other.keys() for other in rows.values()):
+                    rows[key] = value
+                    break
+            else:
+                flat.append({key: value})
+    if len(tables) > 1 and len(tables) >= len(tables[0][1]):
+        tables = _exchanged(tables)
+    return alone, tables + [("", _by_layer(rows)) for rows in flat]
+
+
+def _exchanged(tables):
+    """The many titles as rows of few tables, for example one row for each layer."""
+    titles = dict.fromkeys(row for _, rows in tables for row in rows)
+    return [
+        (title, {name: rows[title] for name, rows in tables if title in rows})
+        for title in titles
+    ]
+
+
+def _by_layer(rows):
+    """First and last values of quantities: a row for each layer, population or projection."""
+    names = dict.fromkeys(name for values in rows.values() for name in values)
+    if not all(isinstance(value, list) for values in rows.values() for value in values.values()):
+        return rows
+    return {
+        f"layer {name}" if name.isdigit() else name: {
+            quantity: values[name] for quantity, values in rows.items() if name in values
+        }
+        for name in names
+    }
+
+
+def _print_table(title, rows):
+    """Print a table, its columns in several parts if they are too wide for the terminal."""
+    columns = list(dict.fromkeys(column for values in rows.values() for column in values))
+    cells = {
+        column: [_text(values[column]) if column in values else "" for values in rows.values()]
+        for column in columns
+    }
+    names = [_words(name) for name in rows]
+    room = console.width - max(map(len, names)) - 4
+    parts, left = [[]], room
+    for column in columns:
+        width = 3 + max(map(len, [*cells[column], *_words(column).split()]))
+        if parts[-1] and width > left:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= width
+    for part in parts:
+        table = Table(title=_words(title) or None, title_justify="left")
+        table.add_column(overflow="fold")
+        for column in part:
+            table.add_column("\n".join(_words(column).split()), justify="right", no_wrap=True)
+        for number, name in enumerate(names):
+            table.add_row(name, *(cells[column][number] for column in part))
+        console.print(table)
+
+
+def _words(key):
+    return key.replace("_", " ")
 
 
 def _text(value):

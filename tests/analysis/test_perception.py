@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
-from bsd.analysis import perception
+from bsd.analysis import perception, perception_report
 from bsd.analysis.perception_figures import (
     plot_completed_images,
     plot_completion,
     plot_dynamics,
+    plot_lesions,
 )
 from bsd.analysis.style import FittedFigure
 
@@ -127,6 +129,97 @@ def test_no_line_of_the_dynamics_is_cut_off():
         values = np.concatenate([line.get_ydata() for line in panel.lines])
         assert low <= values.min() and values.max() <= high, panel.get_ylabel()
     assert len(panels[0].lines) == 2  # one of each replica
+
+
+def test_each_line_of_the_dynamics_can_be_told():
+    names = ["F1", "F2", "F3", "B2", "B1", "B0"]
+    rows = [
+        (0, n, quantity, name, value)
+        for quantity, own in (("rate_hz", names), ("angle_deg", ["0", "1"]))
+        for k, name in enumerate(own)
+        for n, value in enumerate((50 + k, 90 + 0.1 * k))
+    ]
+    frame = pd.DataFrame(rows, columns=["replica", "n_done", "quantity", "of", "value"])
+    figure = plot_dynamics(frame, ax=FittedFigure().subplots()).figure
+    (panel,) = (ax for ax in figure.axes if ax.get_ylabel().startswith("rate"))
+    colors = {to_hex(line.get_color()) for line in panel.lines}
+    assert len(colors) == len(panel.lines) == len(names)
+    ends = {line.get_ydata()[-1]: to_hex(line.get_color()) for line in panel.lines}
+    heights = []
+    for label in panel.texts:  # the leader goes to the end of the line of this colour
+        assert ends[label.xy[1]] == to_hex(label.get_color()) and label.arrow_patch is not None
+        heights.append(label.xyann[1])
+    low, high = panel.get_ylim()
+    assert np.diff(np.sort(heights)).min() > 0.05 * (high - low) and max(heights) <= high
+
+
+@pytest.fixture
+def completed():
+    """Correlations below zero in one panel, three concepts."""
+    rows = [
+        (cue, level, condition, 3, concept, 1.0 - 1.5 * level * (cue == "left"), level < 0.5)
+        for cue, level in (("none", 0.0), ("left", 0.5), ("left", 0.9), ("noise", 0.4))
+        for condition in ("loop", "graded", "relay", "cut", "filled")
+        for concept in range(3)
+    ]
+    columns = ["cue", "level", "condition", "cycle", "concept", "r", "correct"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_no_line_of_completion_is_cut_off(completed):
+    figure = plot_completion(completed, "r", ax=FittedFigure().subplots()).figure
+    panels = [panel for panel in figure.axes if panel.lines]
+    assert len(panels) == 2
+    for panel in panels:
+        assert panel.get_ylim()[0] < completed["r"].min()
+        assert panel.get_ylim()[1] > 1
+
+
+def test_completion_says_chance_and_what_is_filled_in(completed):
+    figure = plot_completion(completed, "correct", ax=FittedFigure().subplots()).figure
+    for panel in figure.axes:
+        if panel.lines:
+            dotted = [line for line in panel.lines if line.get_linestyle() == ":"]
+            assert [line.get_ydata()[0] for line in dotted] == [pytest.approx(100 / 3)]
+            assert panel.get_ylim()[0] == 0
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "chance" in texts and "feedback cut, mean stimulus in the hidden part" in texts
+
+
+@pytest.fixture
+def lesioned():
+    names = ["intact", "half of F1", "feedback cut", "half of B1"]
+    return pd.DataFrame(
+        {
+            "when": "after", "manipulation": names, "kind": names, "level": 1.0,
+            "accuracy": [0.9, 0.6, 0.9, 0.9], "accuracy_half": [0.5, 0.3, 0.5, 0.5],
+            "accuracy_loop": [0.7, 0.35, 0.45, 0.6], "r_recall": [0.9, 0.9, 0.0, 0.4],
+            "recognised": 1.0, "n_stimuli": 30,
+        }
+    )
+
+
+def test_lesions_show_one_pass_and_the_loop(lesioned):
+    def legend(frame):
+        figure = plot_lesions(frame, ax=FittedFigure().subplots()).figure
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    old = ["whole stimulus", "half hidden, one pass without feedback"]
+    assert legend(lesioned) == [*old, "half hidden, loop through recall"]
+    assert legend(lesioned.drop(columns="accuracy_loop")) == old  # of an earlier version
+
+
+def test_caption_of_lesions_says_what_harms_and_what_it_cannot_say(lesioned):
+    def caption(frame):
+        (section,) = perception_report._lesions({"lesions": frame}, {})
+        return section["caption"]
+
+    text = caption(lesioned)
+    assert "70.0 % are right in the intact network and 45.0 % with feedback cut" in text
+    assert "'half of F1' (60.0 %)" in text and "'half of B1' (r = 0.40, intact 0.90)" in text
+    assert "one trial of each concept" in text and "one random draw" in text
+    old = caption(lesioned.drop(columns="accuracy_loop"))
+    assert "in one pass" in old and "cannot act" in old and "loop" not in old
 
 
 def test_similarity_in_colour_is_the_mean_over_colours():

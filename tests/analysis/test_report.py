@@ -91,6 +91,56 @@ def test_a_missing_file_leaves_its_section_out(results_folder, missing):
     ]
 
 
+def test_recall_and_cosines_of_an_exported_project(results_folder):
+    """It has what was recorded, no data set and no similarity of spikes."""
+    for name in ("recall.npz", "alignment.parquet", "weight_alignment.parquet", "metrics.json"):
+        (results_folder / name).unlink()
+    trials = pd.read_parquet(results_folder / "trials.parquet")
+    shown = trials.loc[trials["phase"].isin(["recall", "train"]), ["trial", "concept"]]
+    pixels = shown.merge(pd.DataFrame({"pixel": range(64)}), how="cross")
+    pixels["rate"] = (pixels["pixel"] % 10 == pixels["concept"]) * 1.0
+    recalled = pixels.drop(columns="concept")
+    learned = trials.loc[trials["phase"] == "train", "trial"]
+    recalled.loc[recalled["trial"].isin(learned), "rate"] = 1
+    recalled.to_parquet(results_folder / "recalled.parquet")
+    cosines = trials[["trial"]].merge(pd.DataFrame({"layer": range(4)}), how="cross")
+    cosines = cosines.assign(phase="align", cosine=0.1 * cosines["layer"])
+    cosines.to_parquet(results_folder / "cosines.parquet")
+    results = report.load_results(results_folder)
+    assert results.recall["image_shape"] == (8, 8) and results.recall["class_mean"] is None
+    expected = np.arange(64)[None] % 10 == np.arange(10)[:, None]
+    np.testing.assert_array_equal(results.recall["recalled"], expected)
+    assert set(results.alignment["layer"]) == {1, 2}
+    html = report.write_report(results_folder).read_text(encoding="utf-8")
+    assert {"recall", "alignment"} <= set(sections(html))
+    words = re.sub(r'base64,[^"]*', "", html)
+    assert "class mean" not in words and "shuffled" not in words
+    assert not re.search(r"\bnan\b", words)
+    trials.assign(carry=True).to_parquet(results_folder / "trials.parquet")  # of a sequence
+    assert report.load_results(results_folder).recall is None
+
+
+def test_rates_are_those_of_the_last_epoch_of_each_phase(results_folder):
+    """Untrained and trained networks are not averaged."""
+    trials = pd.read_parquet(results_folder / "trials.parquet")
+    counts = pd.read_parquet(results_folder / "counts.parquet").merge(trials[["trial", "epoch"]])
+    counts["rate_hz"] = 300.0 - 100 * counts["epoch"]
+    counts.drop(columns="epoch").to_parquet(results_folder / "counts.parquet")
+    cells = pd.read_parquet(results_folder / "cell_counts.parquet")
+    early = trials.loc[(trials["phase"] == "test") & (trials["epoch"] == 0), "trial"].iloc[0]
+    cells = pd.concat([cells.assign(spikes=0), cells.assign(trial=early, spikes=1)])
+    cells.to_parquet(results_folder / "cell_counts.parquet")
+    section = report._rates(report.load_results(results_folder))
+    assert "in the last epoch of each" in section.caption
+    assert "between 100 Hz" in section.caption and "and 100 Hz" in section.caption
+    assert "F1 40 of 40" in section.caption  # they fired before
+
+
+def test_caption_of_voltages_says_their_unit(results_folder):
+    caption = report._voltages(report.load_results(results_folder)).caption
+    assert "units of convenience" in caption and "100 mV" in caption
+
+
 @pytest.mark.parametrize("alone", ["config.yaml", "metrics.json", "trials.parquet"])
 def test_one_file_is_enough(results_folder, alone):
     for path in list(results_folder.iterdir()):

@@ -9,7 +9,14 @@ import pytest
 from bsd.analysis import figures, sweep_report
 from bsd.analysis.style import FittedFigure
 from bsd.analysis.sweep_report import write_sweep_report
-from bsd.analysis.sweeps import differences, differences_text, point_means, varied_columns
+from bsd.analysis.sweeps import (
+    column_label,
+    differences,
+    differences_text,
+    grid_columns,
+    point_means,
+    varied_columns,
+)
 
 
 def rows(point, label, factor, lam, loss, accuracies, **columns):
@@ -140,6 +147,63 @@ def test_each_parameter_is_drawn_against_accuracy_alignment_rates_and_time(frame
             assert word in label
         done = frame["status"] == "done"
         assert all(len(ax.lines[0].get_xdata()) == done.sum() for ax in figure.axes)
+
+
+@pytest.fixture
+def grid():
+    """Two seeds at all points of a grid, one of which failed; accuracies near 0 and near 100 %."""
+    values = {(lam, mV): 0.02 if lam else 0.98 for lam in (0.0, 2.0) for mV in (-60.0, -55.0)}
+    table = []
+    for point, ((lam, mV), accuracy) in enumerate(values.items()):
+        of_seeds = [(accuracy - 0.02,), (accuracy + 0.02,)]
+        each = rows(point, f"{lam}, {mV}", "", lam, "reco", of_seeds)
+        table += [row | {"learning.loss": mV} for row in each]
+    table[-1] |= {"status": "failed", "accuracy": None}
+    table[-2] |= {"status": "failed", "accuracy": None}
+    return pd.DataFrame(table).rename(columns={"learning.loss": "cell.V_threshold_mV"})
+
+
+def test_columns_read_with_their_units():
+    assert column_label("cell.V_threshold_mV") == "cell.V_threshold (mV)"
+    assert column_label("cell.tau_soma_ms") == "cell.tau_soma (ms)"
+    assert column_label("learning.lam_high") == "learning.lam_high"
+    assert column_label("layers") == "cells of the hidden layers"
+
+
+def test_a_grid_is_two_columns_in_all_combinations(frame, grid):
+    assert grid_columns(grid) == ["learning.lam", "cell.V_threshold_mV"]
+    assert grid_columns(frame) == []
+    assert grid_columns(grid[grid["point"] != 1]) == []
+    depths = grid.rename(columns={"learning.lam": "layers"})
+    depths.insert(8, "depth", depths["layers"] + 1)
+    assert grid_columns(depths) == ["depth", "cell.V_threshold_mV"]
+
+
+def test_a_grid_of_two_parameters_is_drawn_jointly(grid, tmp_path):
+    ax = figures.plot_grid(
+        grid, "cell.V_threshold_mV", "learning.lam", ax=FittedFigure().subplots()
+    )
+    shown = ax.collections[0].get_array().reshape(2, 2)
+    np.testing.assert_allclose(shown.filled(np.nan), [[98, 98], [2, np.nan]])
+    assert ax.get_xlabel() == "cell.V_threshold (mV)" and ax.get_ylabel() == "learning.lam"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["-60", "-55"]
+    with pytest.raises(ValueError, match="no run"):
+        figures.plot_grid(grid.assign(status="failed"), "learning.lam", "cell.V_threshold_mV")
+    grid.to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").touch()
+    html = write_sweep_report(tmp_path).read_text()
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"grid"}
+    assert "learning.lam and cell.V_threshold (mV)" in html and "98.00 ± 2.83" in html
+
+
+def test_bars_of_an_accuracy_stay_within_0_and_100(grid, frame):
+    panels = [figures.plot_sweep(grid, "learning.lam", ax=FittedFigure().subplots())]
+    grid["reference"] = grid["point"] == 0
+    grid["factor"] = np.where(grid["reference"], "", "lambda")
+    panels += figures.plot_factors(grid, ax=FittedFigure().subplots()).figure.axes
+    bars = [s for ax in panels for c in ax.collections for s in c.get_segments()]
+    ends = np.concatenate([bar[:, 1] for bar in bars])
+    assert len(bars) > 3 and ends.min() >= -1e-9 and ends.max() <= 100 + 1e-9
 
 
 def test_report_of_nothing_is_refused(frame, tmp_path):

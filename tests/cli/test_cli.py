@@ -1,5 +1,6 @@
 """The command line: what a user types, and what comes back when it is wrong."""
 
+import io
 import json
 import re
 import shutil
@@ -181,6 +182,81 @@ def test_data_lists_what_ships_as_here(bsd):
     code, shown, _ = bsd("data")
     assert code == 0
     assert "digits" in shown and "mnist5k" in shown
+
+
+def test_data_says_below_the_table_how_to_get_a_set(bsd, no_data, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, shown, _ = bsd("data")
+    lines = shown.splitlines()
+    assert code == 0 and len(lines) < 60 and max(map(len, lines)) <= 80
+    head, told = shown.split("How to get", 1)
+    assert "mnist.npz" not in head and "digits" not in told
+    (row,) = [line for line in lines if "mnist " in line and "│" in line and "70000" in line]
+    assert "28x28" in row and "    downloaded at first use, or put mnist.npz (arrays" in told
+
+
+@pytest.fixture
+def shown_summary(monkeypatch):
+    """Function that prints a summary on a terminal of 80 columns and returns the lines."""
+    from rich.console import Console
+
+    from bsd.runs.cli import perception
+
+    def show(summary):
+        terminal = Console(width=80, file=io.StringIO())
+        monkeypatch.setattr(perception, "console", terminal)
+        perception._show(summary)
+        lines = terminal.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= 80
+        return lines
+
+    return show
+
+
+def _cells(lines, first):
+    return [line.split("│")[1:-1] for line in lines if line.startswith(f"│ {first} ")]
+
+
+def test_imagery_is_shown_with_a_row_for_each_layer(shown_summary):
+    names = ("cosine_same", "cosine_other", "hamming_same", "hamming_other", "rho", "p")
+    lines = shown_summary({
+        f"layer {layer}": {
+            comparison: {name: layer + k / 10 for k, name in enumerate(names)}
+            for comparison in ("type 1 perceived, type 1 imagined", "another", "and a third")
+        }
+        for layer in range(4)
+    } | {"seconds": 1.5})
+    assert len(lines) < 40
+    assert sum(line.startswith("type 1 perceived, type 1 imagined") for line in lines) == 1
+    rows = _cells(lines, "layer 2")
+    assert len(rows) == 3 and [float(cell) for cell in rows[0][1:]] == [2, 2.1, 2.2, 2.3, 2.4, 2.5]
+    assert _cells(lines, "seconds")[0][1].strip() == "1.5"
+
+
+def test_statistics_are_shown_with_a_row_for_each_population(shown_summary):
+    statistics = [f"statistic_{k}" for k in range(13)]
+    lines = shown_summary({
+        phase: {
+            population: {name: k + 0.123 for k, name in enumerate(statistics)}
+            for population in ("S", "F1", "B0")
+        } | {"F2": {"statistic_0": 7.0}}
+        for phase in ("perceived", "imagined")
+    })
+    of_phase = len(_cells(lines, "F1")) // 2  # in as many parts as the width asks for
+    values = [float(c) for row in _cells(lines, "F1")[:of_phase] for c in row[1:]]
+    assert values == pytest.approx([k + 0.123 for k in range(13)], abs=0.05) and of_phase < 4
+    assert "7" in _cells(lines, "F2")[0][1]
+
+
+def test_dynamics_are_shown_with_a_row_for_each_layer_and_population(shown_summary):
+    lines = shown_summary({
+        "angle_deg": {"0": [90.0, 80.0], "1": [90.0, 70.0]}, "kappa": {"1": [0.0, 0.5]},
+        "rate_hz": {"F1": [200.0, 90.0]},
+    })
+    assert [cell.strip() for cell in _cells(lines, "layer 1")[0]] == [
+        "layer 1", "90 → 70", "0 → 0.5"
+    ]
+    assert _cells(lines, "F1")[0][1].strip() == "200 → 90"
 
 
 def test_show_prints_equations_and_parameters(bsd):

@@ -40,7 +40,7 @@ from bsd.runs.experiments.perception.study import (
 )
 from bsd.runs.trials import check_table, shown_images
 
-__all__ = ["HALF_PLANES", "completion", "cues"]
+__all__ = ["HALF_PLANES", "Cue", "completion", "cues", "percepts"]
 
 HALF_PLANES = ("left", "right", "top", "bottom")
 OCCLUSIONS = (0.25, 0.5, 0.75, 0.9)
@@ -121,9 +121,9 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
     quality, images = [], []
     for first in range(0, len(table), size):
         batch = table.iloc[first : first + size].reset_index(drop=True)
-        cue = _Cue(batch, dataset, simulation.seeds[0])
+        cue = Cue(batch, dataset, simulation.seeds[0])
         for condition in CONDITIONS:
-            for cycle, outcome in enumerate(_cycles(condition, simulation, dataset, cue)):
+            for cycle, outcome in enumerate(percepts(condition, simulation, dataset, cue)):
                 quality.append(_quality(condition, cycle, outcome, cue, dataset))
                 if condition == "loop":
                     images.append(_shown(cycle, outcome, cue, dataset.n_concepts))
@@ -137,8 +137,25 @@ def completion(trained, device="cpp", *, seed=None, n_per_concept=20, progress=N
     return study
 
 
-class _Cue:
-    """What a batch of trials shows, and how far each pixel of it is to be trusted."""
+class Cue:
+    """What a batch of trials shows, and how far each pixel of it is to be trusted.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Trials of test stimuli, see `bsd.runs.trials.check_table`.
+    dataset : DataSet
+    seed : int
+        Of masks and noise.
+
+    Attributes
+    ----------
+    own, image : ndarray, shape (n, *image_shape)
+        The stimuli, and what of them is shown.
+    weight : ndarray, shape (n, *image_shape)
+        Trust in each pixel of `image`, 0 to 1.
+    hidden : ndarray of bool, shape (n, *image_shape)
+    """
 
     def __init__(self, table, dataset, seed):
         self.table = table
@@ -156,8 +173,26 @@ class _Cue:
         return (self.weight * self.image + (1 - self.weight) * other).astype(np.float32)
 
 
-def _cycles(condition, simulation, dataset, cue):
-    """Percept, recalled image (or None) and completed image of each cycle."""
+def percepts(condition, simulation, dataset, cue):
+    """Perceive cues in each of the `CYCLES`.
+
+    Parameters
+    ----------
+    condition : str
+        One of `CONDITIONS`.
+    simulation : Simulation
+        Of `dataset`.
+    dataset : DataSet
+    cue : Cue
+
+    Yields
+    ------
+    percept : ndarray of int, shape (n,)
+        -1 where nothing was decided.
+    recalled : ndarray, shape (n, *image_shape), or None
+    completed : ndarray, shape (n, *image_shape)
+        What the next cycle sees in the conditions `loop` and `graded`.
+    """
     source = {"graded": "stimulus+percept", "relay": "stimulus+percept+recall"}.get(
         condition, "stimulus"
     )

@@ -10,6 +10,10 @@ normaliser           a constant gain takes its place (eps = 10, far above the no
 feedback cut         all synapses of the backward network are 0 and learn nothing
 synapses scaled      all synapses of one pathway times a factor
 ===================  ===============================================================================
+
+Test stimuli are perceived whole and with their left half hidden, these in the loop of
+`bsd.runs.experiments.perception.completion`: in one pass forward the backward network could change
+nothing.
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.measures import recall_correlation
+from bsd.runs.experiments.perception.completion import CYCLES, Cue, percepts
 from bsd.runs.experiments.perception.recall import train_classifier
 from bsd.runs.experiments.perception.study import (
     Study,
@@ -26,7 +31,7 @@ from bsd.runs.experiments.perception.study import (
     images_of,
     needs_images,
 )
-from bsd.runs.trials import join_tables, recall_trials, training_trials
+from bsd.runs.trials import check_table, join_tables, recall_trials, training_trials
 
 __all__ = ["Manipulation", "lesions", "lesions_table", "manipulations"]
 
@@ -147,18 +152,12 @@ def manipulations(network):
 
 
 def lesions_table(dataset, n_per_concept=30):
-    """Test stimuli, the same with random half of the pixels hidden, and every concept recalled.
+    """Test stimuli, and every concept recalled.
 
     The same spike trains reach each lesioned network.
     """
-    stimuli = chosen_stimuli(dataset, n_per_concept).assign(source="stimulus")
-    return join_tables(
-        [
-            stimuli.assign(phase="whole"),
-            stimuli.assign(phase="half", occlusion=0.5, mask="random"),
-            recall_trials(dataset.n_concepts).assign(record=False),
-        ]
-    )
+    stimuli = chosen_stimuli(dataset, n_per_concept).assign(phase="whole", source="stimulus")
+    return join_tables([stimuli, recall_trials(dataset.n_concepts).assign(record=False)])
 
 
 def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30, progress=None):
@@ -179,9 +178,10 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
     Returns
     -------
     Study
-        Frame ``lesions``, one row per manipulation: accuracy for whole and for half-hidden
-        stimuli, correlation of the recalled stimuli with the class means, and how many of them a
-        classifier recognises.
+        Frame ``lesions``, one row per manipulation: ``accuracy`` for whole stimuli, for those
+        whose left half is hidden after one pass (``accuracy_half``) and after the last cycle of
+        the loop (``accuracy_loop``), correlation of the recalled stimuli with the class means
+        (``r_recall``, mean over concepts), and how many of them a classifier recognises.
 
     Raises
     ------
@@ -192,6 +192,9 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
     study = Study("lesions")
     dataset = trained.dataset
     table = lesions_table(dataset, n_per_concept)
+    half = chosen_stimuli(dataset, n_per_concept).assign(occlusion=0.5, mask="left")
+    half = check_table(half, dataset, dataset.n_concepts)
+    cue = Cue(half, dataset, trained.seed if seed is None else seed)
     classifier, _ = train_classifier(dataset)
     todo = [
         (when, manipulation)
@@ -200,7 +203,8 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
         if when == "after" or retrain
     ]
     learned = sum(when == "before" for when, _ in todo) * N_RETRAIN
-    total, done = len(todo) * len(table) + learned, 0
+    of_each = len(table) + CYCLES * len(half)
+    total, done = len(todo) * of_each + learned, 0
     report = (lambda n: progress("run", done + n, total)) if progress else None
     rows = []
     for when, manipulation in todo:
@@ -210,6 +214,12 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
             done += N_RETRAIN
         result = simulation.run(table, report)
         done += len(table)
+        right = []
+        for percept, *_ in percepts("loop", simulation, dataset, cue):
+            right.append(float(np.mean(percept == half["concept"])))
+            done += len(half)
+            if progress:
+                progress("run", done, total)
         rows.append(
             {
                 "when": when,
@@ -217,13 +227,15 @@ def lesions(trained, device="cpp", *, seed=None, retrain=False, n_per_concept=30
                 "kind": manipulation.kind,
                 "level": manipulation.level,
                 **_measures(result, dataset, classifier),
+                "accuracy_half": right[0],
+                "accuracy_loop": right[-1],
             }
         )
     study.frames["lesions"] = frame = pd.DataFrame(rows)
     study.summary = {
-        when: own.set_index("manipulation")[["accuracy", "accuracy_half", "r_recall"]].to_dict(
-            "index"
-        )
+        when: own.set_index("manipulation")[
+            ["accuracy", "accuracy_half", "accuracy_loop", "r_recall"]
+        ].to_dict("index")
         for when, own in frame.groupby("when")
     }
     return study
@@ -254,7 +266,7 @@ def _lessons(trained):
 
 def _measures(result, dataset, classifier):
     trials = result.trials
-    right = trials["correct"].astype(float).groupby(trials["phase"]).mean()
+    whole = trials[trials["phase"] == "whole"]
     recalled = trials[trials["phase"] == "recall"]
     images = images_of(result.recalled, recalled["trial"], dataset.image_shape)
     images = images.reshape(len(images), -1)
@@ -264,9 +276,8 @@ def _measures(result, dataset, classifier):
     r = np.nan_to_num(recall_correlation(images, means[concept]))
     recognised = (classifier.predict(images) == concept) & images.any(axis=1)
     return {
-        "n_stimuli": int((trials["phase"] == "whole").sum()),
-        "accuracy": right["whole"],
-        "accuracy_half": right["half"],
+        "n_stimuli": len(whole),
+        "accuracy": float(whole["correct"].astype(float).mean()),
         "r_recall": float(r.mean()),
         "recognised": float(recognised.mean()),
     }

@@ -171,7 +171,7 @@ def test_visible_pixels_stay_in_the_loop(trained, dataset):
         pd.DataFrame({"stimulus": [0, 1], "occlusion": 0.34, "mask": "left", "noise": [0, 0.1]}),
         dataset, 3,
     )
-    cue = completion_module._Cue(table, dataset, 0)
+    cue = completion_module.Cue(table, dataset, 0)
     completed = cue.completed(np.full((2, 3, 3), 0.7))
     own = dataset.x_test[0]
     assert np.allclose(completed[0], np.column_stack([np.full(3, 0.7), own[:, 1:]]))
@@ -247,13 +247,39 @@ def test_a_stimulus_is_in_one_pair_while_there_are_enough(dataset):
 
 def test_lesions_do_what_they_say(lesioned):
     frame = lesioned.frames["lesions"].set_index(["when", "manipulation"])
-    measures = ["accuracy", "accuracy_half", "r_recall", "recognised"]
+    measures = ["accuracy", "accuracy_half", "accuracy_loop", "r_recall", "recognised"]
     after = frame.loc["after"]
+    assert frame[measures].notna().all(axis=None)
     for name in ("apical dendrites blocked", "memory interneurons blocked", "no normaliser"):
         assert after.loc[name, measures].equals(after.loc["intact", measures]), name
-    assert after.loc["feedback cut", "accuracy"] == after.loc["intact", "accuracy"]
+    once = ["accuracy", "accuracy_half"]  # feedback can act in the loop alone
+    assert after.loc["feedback cut", once].equals(after.loc["intact", once])
     assert after.loc["feedback cut", "r_recall"] == 0
     assert len(frame.loc["before"]) == 2
+
+
+def test_half_hidden_stimuli_are_perceived_in_the_loop(trained, monkeypatch):
+    """What is recalled reaches the next cycle of each manipulated network, unless it is cut."""
+    some = perception.manipulations(trained.network)["after"]
+    chosen = [m for m in some if m.name in ("intact", "feedback cut")]
+    monkeypatch.setattr(lesions_module, "manipulations", lambda network: {"after": chosen})
+    shown = []
+
+    def kept(*arguments):
+        for outcome in completion_module.percepts(*arguments):
+            shown.append((arguments[3], outcome))
+            yield outcome
+
+    monkeypatch.setattr(lesions_module, "percepts", kept)
+    frame = perception.lesions(trained, "runtime", n_per_concept=2).frames["lesions"]
+    assert len(shown) == 2 * completion_module.CYCLES
+    intact, cut = shown[: completion_module.CYCLES], shown[completion_module.CYCLES :]
+    for cue, (_, recalled, completed) in intact:
+        assert cue.hidden.any(axis=(1, 2)).all() and recalled.any()
+        assert not np.array_equal(completed, cue.image)
+    assert all(np.array_equal(completed, cue.image) for cue, (_, _, completed) in cut)
+    cue, (percept, *_) = intact[-1]
+    assert frame["accuracy_loop"].iloc[0] == np.mean(percept == cue.table["concept"])
 
 
 def test_silenced_cells_never_fire(trained, dataset):
