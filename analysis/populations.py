@@ -133,6 +133,14 @@ def concepts_of_units(of_trial, concept, unit):
     ------
     ValueError
         If a unit has several concepts.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> shown = pd.DataFrame({"concept": [3, 3, 7], "stimulus": [0, 0, 5]})
+    >>> concepts, of_unit, units = concepts_of_units(shown, "concept", "stimulus")
+    >>> concepts.tolist(), of_unit.tolist(), units.tolist()
+    ([3, 7], [0, 1], [0, 0, 1])
     """
     index, concepts = pd.factorize(of_trial[concept], sort=True)
     if unit == "trial":
