@@ -281,7 +281,7 @@ def plot_voltages(
 
 
 @styled
-def plot_recall(recalled, class_mean, image_shape, ax=None):
+def plot_recall(recalled, class_mean, image_shape, names=None, ax=None):
     """Recalled stimulus of each concept beside the mean stimulus of its class.
 
     Parameters
@@ -290,6 +290,8 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
         Rates as fractions of the largest possible one, 0 to 1; one grey scale for all.
     image_shape : (int, int) or (int, int, 3)
         Rows and columns of an image; 3 where pixels are red, green and blue.
+    names : dict of int to str, optional
+        Of the concepts; the numbers by default.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -316,12 +318,13 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)
     rows, labels, below = [], [], []
+    names = names or {}
     texts = ["r undefined" if np.isnan(r) else f"r = {r:.2f}" for r in correlation]
     for row in range(n_rows):
         own = list(range(row * n_columns, min((row + 1) * n_columns, n_concepts)))
         rest = n_columns - len(own)
         for stack, label, text in (
-            (class_mean, "class mean", list(map(str, own))),
+            (class_mean, "class mean", [str(names.get(k, k)) for k in own]),
             (recalled, "recalled", [texts[concept] for concept in own]),
         ):
             rows.append([stack[concept] for concept in own] + [None] * rest)
@@ -446,8 +449,10 @@ def plot_confusion(confusion, ax=None):
     for axis, names in ((ax.xaxis, confusion.columns), (ax.yaxis, confusion.index)):
         shown = slice(None, None, 1 if few else -(-len(names) // _MAX_ANNOTATED))
         labels = ["none" if name == none else str(name) for name in names[shown]]
-        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], labels)
+        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], labels, parse_math=False)
     ax.tick_params(length=0, rotation=0)
+    if sum(len(str(name)) for name in confusion.columns) > 60:
+        ax.tick_params(axis="x", rotation=90)
     ax.set(xlabel="decided concept", ylabel="true concept")
     return ax
 
