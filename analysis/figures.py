@@ -284,7 +284,7 @@ def plot_voltages(
 
 
 @styled
-def plot_recall(recalled, class_mean, image_shape, ax=None):
+def plot_recall(recalled, class_mean, image_shape, names=None, ax=None):
     """Recalled stimulus of each concept beside the mean stimulus of its class.
 
     Parameters
@@ -294,6 +294,8 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
         class mean (None) the recalled stimuli stand alone.
     image_shape : (int, int) or (int, int, 3)
         Rows and columns of an image; 3 where pixels are red, green and blue.
+    names : dict of int to str, optional
+        Of the concepts; the numbers by default.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -320,7 +322,7 @@ def plot_recall(recalled, class_mean, image_shape, ax=None):
     n_columns = min(n_concepts, 10)
     n_rows = -(-n_concepts // n_columns)
     rows, labels, below = [], [], []
-    numbers = list(map(str, range(n_concepts)))
+    numbers = [str((names or {}).get(k, k)) for k in range(n_concepts)]
     kinds = [(recalled, "recalled", numbers)]
     if class_mean is not None:
         correlation = measures.recall_correlation(recalled, class_mean)
@@ -453,8 +455,10 @@ def plot_confusion(confusion, ax=None):
     for axis, names in ((ax.xaxis, confusion.columns), (ax.yaxis, confusion.index)):
         shown = slice(None, None, 1 if few else -(-len(names) // _MAX_ANNOTATED))
         labels = ["none" if name == none else str(name) for name in names[shown]]
-        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], labels)
+        axis.set_ticks((np.arange(len(names)) + 0.5)[shown], labels, parse_math=False)
     ax.tick_params(length=0, rotation=0)
+    if sum(len(str(name)) for name in confusion.columns) > 60:
+        ax.tick_params(axis="x", rotation=90)
     ax.set(xlabel="decided concept", ylabel="true concept")
     return ax
 

@@ -1,7 +1,6 @@
 """Sections of a report on the experiments of perception and recall in a results folder."""
 
 import json
-import math
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from bsd.analysis import firing_figures, generation
 from bsd.analysis import perception_figures as figures
 
-__all__ = ["image_shape", "sections"]
+__all__ = ["sections"]
 
 
 def sections(folder):
@@ -41,14 +40,14 @@ def sections(folder):
         "dynamics": _dynamics,
         "generate": _generation,
     }
-    found = []
+    found, shape = [], _read(folder, _image_shape)
     for name, make in makers.items():
         place = folder / "experiments" / name
         if not (place / "summary.json").is_file():
             continue
         summary = _read(place / "summary.json", lambda p: json.loads(p.read_text()))
         frames = {p.stem: _read(p, pd.read_parquet) for p in place.glob("*.parquet")}
-        for section in make(frames, summary):
+        for section in make(frames, {**summary, "image_shape": shape}):
             found.append({"table": None, "command": summary["command"], **section})
     return found
 
@@ -62,21 +61,16 @@ def _read(path, reader):
         ) from error
 
 
-def image_shape(images):
-    """Rows and columns of the images of a frame, which are square, and 3 if they are in colour.
-
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        With the column ``pixel``.
-
-    Returns
-    -------
-    tuple of int
-    """
-    n_pixels = int(images["pixel"].max()) + 1
-    side = math.isqrt(n_pixels)
-    return (side, side) if side**2 == n_pixels else (math.isqrt(n_pixels // 3),) * 2 + (3,)
+def _image_shape(folder):
+    """Shape of the stimuli of a run; None of one on a sequence."""
+    for name, read in (
+        ("recall.npz", lambda arrays: arrays["image_shape"]),
+        ("reconstructed.npz", lambda arrays: arrays["stimulus"].shape[1:]),
+    ):
+        if (folder / name).is_file():
+            with np.load(folder / name, allow_pickle=False) as arrays:
+                return tuple(int(n) for n in read(arrays))
+    return None
 
 
 def _percent(share):
@@ -84,7 +78,7 @@ def _percent(share):
 
 
 def _generation(frames, summary):
-    return generation.sections(frames, summary, image_shape(frames["images"]))
+    return generation.sections(frames, summary, summary["image_shape"])
 
 
 def _recall(frames, summary):
@@ -111,7 +105,7 @@ def _recall(frames, summary):
             "recalled is a prototype."
         ),
         "draw": lambda f: figures.plot_recalled_images(
-            images, image_shape(images), ax=f.subplots()
+            images, summary["image_shape"], ax=f.subplots()
         ),
     }
     yield {
@@ -209,7 +203,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, image_shape(images), cue, ax=f.subplots()
+                images, summary["image_shape"], cue, ax=f.subplots()
             ),
         }
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable
@@ -31,6 +32,9 @@ _COLUMNS = {
     "spikes": [*_CELL, "cell", "t_ms"],
     "voltages": [*_CELL, "cell", "t_ms", "compartment", "v_mV"],
 }
+#: Characters of the name of a concept that figures have room for.
+LONGEST_NAME = 14
+
 _PHASES = {"train": "training", "test": "test", "recall": "recall", "align": "alignment"}
 
 
@@ -67,6 +71,14 @@ class Results:
     def name(self):
         """Name of the experiment."""
         return str(self.metrics.get("name") or self.config.get("name") or self.folder.name)
+
+    @property
+    def concept_names(self):
+        """Names of the concepts by number, cut short; empty where the numbers are the names."""
+        names = self.metrics.get("concepts") or []
+        own = {k: n if len(n) <= LONGEST_NAME else n[: LONGEST_NAME - 1] + "…"
+               for k, n in enumerate(names)}
+        return own or sequences.symbols(self.folder)
 
 
 @dataclass(frozen=True)
@@ -269,10 +281,19 @@ def _recalled(folder, trials):
     concepts = shown.drop_duplicates("trial").set_index("trial")["concept"]
     recalled = recalled.assign(concept=recalled["trial"].map(concepts)).dropna(subset="concept")
     images = recalled.groupby(["concept", "pixel"])["rate"].mean().unstack().to_numpy()
-    shape = perception_report.image_shape(recalled)
+    shape = _image_shape(int(recalled["pixel"].max()) + 1)
     if np.prod(shape) != images.shape[1]:
         return None
     return {"recalled": images, "class_mean": None, "image_shape": shape}
+
+
+def _image_shape(n_pixels):
+    """Of square images, in grey or colour; else of a vector of features."""
+    for n, colours in ((n_pixels, ()), (n_pixels // 3, (3,))):
+        side = math.isqrt(n)
+        if side**2 * (3 if colours else 1) == n_pixels:
+            return (side, side, *colours)
+    return 1, n_pixels
 
 
 def _write(path, write):
@@ -362,6 +383,7 @@ def _numbers(results):
             for name, label in sequences.SIMPLE.items()
         },
         "series": ("Series", str),
+        "source": ("Data", str),
         "series_mean": ("Its mean in the training part, in its own unit", "{:.5g}".format),
         "series_sd": ("Its SD in the training part, in its own unit", "{:.5g}".format),
         "reference": ("Simple forecast that is corrected", sequences.SIMPLE.get),
@@ -395,6 +417,7 @@ def _numbers(results):
         value = metrics.pop(key, None)
         if isinstance(value, (list, tuple)) if key == "layers" else _is_shown(value):
             rows.append((label, _formatted(value, form)))
+    metrics.pop("concepts", None)  # their names stand in the figures
     replicas = metrics.pop("replicas", None)
     if replicas:
         shares = pd.Series([own["accuracy"] for own in replicas], dtype=float)
@@ -500,7 +523,7 @@ def _confusion(results):
         f"{int(wrong.to_numpy().sum())} decisions are wrong, {none} of them ties or silence.",
     ]
     confused = wrong.drop(columns=measures.NO_PERCEPT)
-    names = sequences.symbols(results.folder)
+    names = results.concept_names
     if confused.to_numpy().any():
         true, decided = confused.stack().idxmax()
         caption.append(
@@ -523,10 +546,11 @@ def _recall(results):
     if results.recall is None:
         return None
     recalled, class_mean = results.recall["recalled"], results.recall["class_mean"]
+    names = results.concept_names
     section = Section(
         "recall", "Recall: what each concept brings to mind", "",
         lambda figure: figures.plot_recall(
-            recalled, class_mean, results.recall["image_shape"], ax=figure.subplots()
+            recalled, class_mean, results.recall["image_shape"], names, ax=figure.subplots()
         ),
     )
     if class_mean is None:
@@ -543,11 +567,11 @@ def _recall(results):
     if np.isfinite(r).any():
         caption += (
             f" The correlation r between them is {np.nanmean(r):.2f} on average, from "
-            f"{np.nanmin(r):.2f} (concept {np.nanargmin(r)}) to {np.nanmax(r):.2f} "
-            f"(concept {np.nanargmax(r)})."
+            f"{np.nanmin(r):.2f} (concept {names.get(np.nanargmin(r), np.nanargmin(r))}) to "
+            f"{np.nanmax(r):.2f} (concept {names.get(np.nanargmax(r), np.nanargmax(r))})."
         )
     if np.isnan(r).any():
-        silent = ", ".join(str(k) for k in np.flatnonzero(np.isnan(r)))
+        silent = ", ".join(str(names.get(k, k)) for k in np.flatnonzero(np.isnan(r)))
         caption += f" Constant images, for which r is undefined: concept {silent}."
     return replace(section, caption=caption)
 
@@ -749,10 +773,12 @@ def _described(results, trial):
     row = rows.iloc[0]
     text = f"{_PHASES.get(row['phase'], row['phase'])} trial {trial}"
     if row["concept"] >= 0:
-        text += f" (concept {int(row['concept'])}"
+        names, concept = results.concept_names, int(row["concept"])
+        text += f" (concept {names.get(concept, concept)}"
         if "percept" in row and pd.notna(row["percept"]):
             percept = int(row["percept"])
-            text += ", no decision" if percept < 0 else f", decided {percept}"
+            decided = names.get(percept, percept)
+            text += ", no decision" if percept < 0 else f", decided {decided}"
         text += ")"
     return text
 

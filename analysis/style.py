@@ -136,7 +136,9 @@ def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
     """
     n_rows, n_columns = len(stacks), len(stacks[0])
     side = (WIDTH - 1.5) / max(n_columns, 5)
-    height = 0.4 + n_rows * (side * image_shape[0] / image_shape[1] + (0.2 if below else 0))
+    is_vector = image_shape[0] == 1  # its bars are as high as there is room for
+    proportion = 0.4 if is_vector else image_shape[0] / image_shape[1]
+    height = 0.4 + n_rows * (side * proportion + (0.2 if below else 0))
     ax, panels = panels_in(ax, height, n_rows, n_columns)
     if ax.figure.get_layout_engine() is not None:
         ax.figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
@@ -147,12 +149,12 @@ def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
         if image is not None:
             drawn = panel.imshow(
                 np.reshape(image, image_shape), cmap="Greys", vmin=0, vmax=1,
-                interpolation="nearest",
+                interpolation="nearest", aspect="auto" if is_vector else "equal",
             )
         if row == 0:
             panel.set_title(titles[column], loc="center")
         if below:
-            panel.set_xlabel(below[row][column], fontsize=8.5)
+            panel.set_xlabel(below[row][column], fontsize=8.5, parse_math=False)
     for panel, label in zip(panels[:, 0], row_labels, strict=True):
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5)
     if len(image_shape) == 2:

@@ -44,7 +44,7 @@ _OTHER_NAMES = {
     "S": "siemens", "F": "farad", "m": "metre", "K": "kelvin", "kg": "kilogram",
 }  # fmt: skip
 #: What needs no quotes, whatever it is written with.
-TEXT_KEYS = ("data.path", "data.column")
+TEXT_KEYS = ("data.path", "data.column", "data.label")
 
 _KEYWORDS = {"true": True, "false": False, "none": None, "null": None}
 

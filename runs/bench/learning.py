@@ -53,7 +53,7 @@ TARGET = 0.95
 def comparison(experiment, n_train, grid=GRID):
     """What makes the rows of two calls of a benchmark comparable, as plain values."""
     own = {}
-    if experiment.is_sequence:
+    if experiment.has_options:
         own = {
             "options": experiment.options,
             "segment": experiment.segment,

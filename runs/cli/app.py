@@ -233,6 +233,10 @@ def _show_summary(summary, metrics, reports):
             f"{series}; corrected by the network: {SIMPLE[reference]}",
             soft_wrap=True, highlight=False, markup=False,
         )
+    if "source" in metrics:
+        Console().print(
+            metrics.iloc[0]["source"], soft_wrap=True, highlight=False, markup=False
+        )
     if n := len(summary["warnings"]):
         console.print(f"[yellow]{n} warning{'s' if n > 1 else ''}[/], see the report")
     for report in reports[:1]:
@@ -328,12 +332,12 @@ def audit(
 
 
 def _network(name, assignments, layers):
-    """The network of an experiment, for which the images need not be here."""
+    """The network of an experiment; data without options need not be here."""
     from bsd.networks import BidirectionalNetwork
     from bsd.runs.data import available
 
     chosen = _changed(name, assignments, layers, None)
-    if chosen.is_sequence:
+    if chosen.has_options:
         from bsd.runs.experiments.run import build_network, load_data
 
         return build_network(chosen, load_data(chosen, 0))

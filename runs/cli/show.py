@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bsd.networks.audit import CRITERIA
-from bsd.runs.experiments.presets import SEQUENCES
+from bsd.runs.experiments.presets import READERS
 
 __all__ = ["render_audit", "render_description", "render_experiment"]
 
@@ -41,8 +41,8 @@ def render_experiment(experiment, console):
     rows |= {f"data.{key}": value for key, value in experiment.data_options.items()}
     for name, value in rows.items():
         _print_line(console, f"{name:<18}{value}")
-    if experiment.is_sequence:
-        doc = inspect.getdoc(SEQUENCES[experiment.data])
+    if experiment.has_options:
+        doc = inspect.getdoc(READERS[experiment.data])
         about = doc.split("Parameters\n----------\n")[1].split("\n\nReturns")[0]
         _print_line(console, about.removesuffix("\nname : str"), style="dim")
     console.print()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import hashlib
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from bsd.equations.errors import InputError
 from bsd.runs.data import files
 from bsd.runs.data.counters import random_bits
 
-_FOLDS, _VALIDATION = 11, 12
+_FOLDS, _VALIDATION, _TEST = 11, 12, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +37,14 @@ class DataSet:
         Intensities of the concept afferents, 0..1, that the columns ``concept`` and
         ``other_concept`` of a trial table count, in place of the network's encoding of concepts:
         codes that an autoencoder decodes.
+    concept_names : tuple of str, optional
+        One for each concept, in order; empty where the numbers are the names.
 
     Raises
     ------
     InputError
-        What `validate` finds in either part; codes that are no intensities.
+        What `validate` finds in either part; codes that are no intensities; another number of
+        names than of concepts.
     """
 
     name: str
@@ -52,6 +57,7 @@ class DataSet:
     source: str
     licence: str
     codes: np.ndarray | None = None
+    concept_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.codes is not None:
@@ -71,6 +77,20 @@ class DataSet:
             )
             object.__setattr__(self, f"x_{part}", images)
             object.__setattr__(self, f"y_{part}", labels)
+        if self.concept_names and len(self.concept_names) != self.n_concepts:
+            raise InputError(
+                f"{self.name}: {len(self.concept_names)} concept_names for {self.n_concepts} "
+                "concepts: give one for each."
+            )
+
+    @property
+    def digest(self):
+        """SHA-256 of all that is shown and taught."""
+        found = hashlib.sha256(json.dumps(list(self.concept_names)).encode())
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            found.update(str(array.shape).encode())
+            found.update(array.data)
+        return found.hexdigest()
 
 
 class _Entry(NamedTuple):
@@ -320,6 +340,29 @@ def split_validation(dataset, fraction, seed):
         dataset, x_train=dataset.x_train[~validation], y_train=dataset.y_train[~validation]
     )
     return fitting, dataset.x_train[validation], dataset.y_train[validation]
+
+
+def stratified_part(labels, share):
+    """Which stimuli are the test part, the same every time.
+
+    Parameters
+    ----------
+    labels : array of int, shape (n,)
+        At least two stimuli of each concept.
+    share : float
+        Of the stimuli of each concept, in 0..1; at least one is in the part, and one outside.
+
+    Returns
+    -------
+    array of bool, shape (n,)
+    """
+    counts = np.bincount(labels)
+    wanted = np.clip((share * counts + 0.5).astype(int), 1, counts - 1)
+    order = _by_class(labels, 0, _TEST)
+    rank = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
+    part = np.zeros(len(labels), dtype=bool)
+    part[order[rank < wanted[labels[order]]]] = True
+    return part
 
 
 def _by_class(labels, seed, stream):

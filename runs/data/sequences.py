@@ -11,14 +11,13 @@ the concept is the symbol that follows.
 import dataclasses
 import hashlib
 import lzma
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bsd.equations.errors import InputError
-from bsd.runs.data.files import data_directory
+from bsd.runs.data.tables import find_file, read_table, require_names
 
 __all__ = ["REFERENCES", "CodedStimuli", "SequenceData", "load_series", "load_text"]
 
@@ -318,22 +317,6 @@ def _part(evaluate):
     return evaluate
 
 
-def _find(path):
-    if not isinstance(path, (str, Path)):
-        raise InputError(f"data.path = {path!r}: give the path of a file.")
-    try:
-        path = Path(path).expanduser()
-        for candidate in (path, data_directory() / path):
-            if candidate.is_file():
-                return candidate
-    except (OSError, RuntimeError, ValueError):  # a name that no file can have
-        pass
-    raise InputError(
-        f"data.path = {str(path)!r}: no such file here or in {data_directory()}: give the path of "
-        "a file, or set BSD_DATA to the folder that has it."
-    )
-
-
 def _eeg():
     import matplotlib
 
@@ -346,22 +329,7 @@ def _read_table(path):
         samples = np.fromfile(_eeg(), dtype=float).reshape(-1, 4)
         names = [f"channel{k}" for k in range(samples.shape[1])]
         return pd.DataFrame(samples, columns=names), names, _eeg()
-    path = _find(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are too long
-            options = {"skipinitialspace": True, "index_col": False, "low_memory": False}
-            frame = pd.read_csv(path, **options)  # calls a second column of one name NAME.1
-            head = pd.read_csv(
-                path, header=None, nrows=1, dtype=str, keep_default_na=False, **options
-            )
-    # a damaged file raises nearly anything: parser, codec, decompression
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as CSV ({' '.join(str(error).split())[:100]}): give a table in "
-            "UTF-8 with a line of column names and rows of that many values."
-        ) from error
-    return frame, list(head.iloc[0]), path
+    return read_table(path)
 
 
 def _dates(frame, path):
@@ -402,10 +370,7 @@ def _column(frame, names, column, path):
         if not len(numeric):
             raise InputError(f"{path} has no column of numbers: give a table with at least one.")
         column = numeric[0]
-        if all(_is_number(name) for name in frame):
-            raise InputError(
-                f"{path} has numbers in place of column names: write a line of names above them."
-            )
+        require_names(frame, path)
         steps = np.diff(frame[column].to_numpy(float, na_value=np.nan))
         if len(steps) and steps[0] and np.allclose(steps, steps[0], atol=0):
             raise InputError(
@@ -427,14 +392,6 @@ def _column(frame, names, column, path):
             "or choose another data.column."
         )
     return values, column
-
-
-def _is_number(name):
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _elements_per_day(dates):
@@ -463,7 +420,7 @@ def _read_text(path):
         from pydoc_data.topics import topics
 
         return "\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics of Python"
-    path = _find(path)
+    path = find_file(path)
     try:
         raw = path.read_bytes()
         raw = lzma.decompress(raw) if path.suffix == ".xz" else raw

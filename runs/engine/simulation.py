@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bsd.equations.errors import InputError
+from bsd.networks.receptive_fields import image_shape
 from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
 from bsd.runs.trials import concept_encodings, replica_tables, trial_arrays
@@ -203,7 +204,8 @@ def check_dataset(network, dataset):
     Raises
     ------
     InputError
-        For another number of pixels or concepts, or codes of another size.
+        For another number of pixels or concepts, pixels that are no square where the network has
+        receptive fields or afferents of contrasts, or codes of another size.
     """
     if not hasattr(dataset, "image_shape"):
         raise InputError(
@@ -215,6 +217,18 @@ def check_dataset(network, dataset):
         raise InputError(
             f"{dataset.name} has {n_pixels} pixels, the network {network.n_stimulus} "
             f"stimulus afferents: use layers = [{n_pixels}, ..., {dataset.n_concepts}]."
+        )
+    encoding = network.parameters.encoding
+    local = {
+        "receptive_field": network.fields.local, "contrast": encoding.contrast,
+        "cutoff": encoding.cutoff,
+    }
+    shape = (*dataset.image_shape, 1)[:3]
+    if any(local.values()) and shape != image_shape(n_pixels):
+        names = ", ".join(f"encoding.{name}" for name, used in local.items() if used)
+        raise InputError(
+            f"{dataset.name} has stimuli of {'x'.join(map(str, dataset.image_shape))}, which are "
+            f"no square images: set {names} to 0, or crop them."
         )
     codes = getattr(dataset, "codes", None)
     if codes is not None and not network.is_autoencoder:

@@ -153,13 +153,9 @@ class ResultsFolder:
         now = yaml.safe_load(yaml.safe_dump(self.config))
         before.setdefault("equations", now.get("equations"))  # older versions did not say
         data = [d.pop("data_digest", None) for d in (before, now)]
-        for key in sorted({*before, *now}, key=str):
-            if before.get(key) != now.get(key):
-                raise InputError(
-                    f"{self.path} was started with another {key}: "
-                    "resume with the same options, or start anew with --overwrite."
-                )
-        if data[0] != data[1]:
+        asked = [[d.get(key) for key in ("data", "options")] for d in (before, now)]
+        # another file may have other layers, too
+        if data[0] != data[1] and asked[0] == asked[1]:
             raise InputError(
                 f"{self.path} was started by an earlier version, which trained on less of the "
                 "data: start anew with --overwrite."
@@ -167,6 +163,12 @@ class ResultsFolder:
                 else f"{self.path} was started with other data: put the earlier file back, or "
                 "start anew with --overwrite."
             )
+        for key in sorted({*before, *now}, key=str):
+            if before.get(key) != now.get(key):
+                raise InputError(
+                    f"{self.path} was started with another {key}: "
+                    "resume with the same options, or start anew with --overwrite."
+                )
 
     @property
     def finished(self):

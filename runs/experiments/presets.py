@@ -1,25 +1,42 @@
 """Named experiments with their data, layers and parameters."""
 
 import inspect
+import numbers
+import os
+import shlex
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from bsd.equations import BIOPHYSICAL, DISCRETE, InputError, ModelParameters, equation_set
 from bsd.equations.errors import require_counts
-from bsd.runs.data import load, load_series, load_text
+from bsd.runs.data import load, load_images, load_series, load_text
 from bsd.runs.literals import parse_literal
 
-__all__ = ["PRESETS", "SEQUENCES", "Experiment", "data_set", "experiment"]
+__all__ = ["PRESETS", "READERS", "SEQUENCES", "Experiment", "data_set", "experiment"]
 
 #: Data that are a sequence, and what reads them.
 SEQUENCES = {"series": load_series, "text": load_text}
 
+#: Data that have options, the arguments of what reads them.
+READERS = {**SEQUENCES, "images": load_images}
+
 
 def data_set(name, fold, folds, options):
-    """The data of that name: a fold where there are several, a sequence with its options."""
-    if name in SEQUENCES:
-        return SEQUENCES[name](**options, name=name)
+    """The data of that name: a fold where there are several, others with their options.
+
+    Raises
+    ------
+    InputError
+        For a fold that is none of them, and for what the readers refuse.
+    """
+    whole = isinstance(fold, numbers.Integral) and not isinstance(fold, bool)
+    if not whole or not 0 <= fold < folds:
+        there = "has one fold, 0" if folds == 1 else f"has the folds 0 to {folds - 1}"
+        raise InputError(f"fold = {fold!r}: the experiment {there}.")
+    if name in READERS:
+        return READERS[name](**options, name=name)
     return load(name, fold) if folds > 1 else load(name)
 
 
@@ -31,9 +48,10 @@ class Experiment:
     ----------
     name, description : str
     data : str
-        Name of a data set, see `bsd.runs.data.load`; ``series`` and ``text`` are sequences.
+        Name of a data set, see `bsd.runs.data.load`; ``series`` and ``text`` are sequences,
+        ``images`` the user's own.
     options : dict of str to value
-        Of a sequence: the arguments of `bsd.runs.data.load_series` or `load_text`.
+        Of these three: the arguments of `bsd.runs.data.load_series`, `load_text` or `load_images`.
     segment : int
         Elements of a sequence that follow one another in training.
     hidden : tuple of int
@@ -77,7 +95,10 @@ class Experiment:
             raise InputError("layers: give at least one hidden width, for example --layers 256,256")
         if self.is_sequence and self.is_autoencoder:
             raise InputError("encoding.autoencoder: needs images, not a sequence.")
-        require_counts(epochs=self.epochs, segment=self.segment)
+        require_counts(epochs=self.epochs, segment=self.segment, folds=self.folds)
+        if self.has_options and self.folds > 1:
+            raise InputError(f"folds = {self.folds}: the data of {self.name} have no folds: use 1.")
+        self._check_options()
         if self.spikes not in ("few", "all"):
             raise InputError(f"spikes = {self.spikes!r}: choose 'few' or 'all'.")
         equation_set(self.equations)
@@ -147,7 +168,7 @@ class Experiment:
                 raise InputError(f"unknown parameter {key!r}: did you mean 'data.{key}'?")
         return replace(
             self,
-            options={**self.options, **self._checked(options)},
+            options={**self.options, **options},
             hidden=self.hidden if hidden is None else tuple(hidden),
             epochs=self.epochs if epochs is None else epochs,
             parameters=self.parameters.updated(assignments),
@@ -157,35 +178,45 @@ class Experiment:
             values={**self.values, **(values or {})},
         )
 
-    def _checked(self, options):
+    def _check_options(self):
         """Refuse options that the experiment's data do not have."""
         known = self.known_options
-        for name in options:
-            if name not in known:
-                has = f"has {', '.join(f'data.{k}' for k in known)}" if known else (
-                    "has no options: leave it out"
-                )
-                raise InputError(f"unknown option data.{name}: the data of {self.name} {has}.")
-        return options
+        for name, value in self.options.items():
+            if name in known:
+                continue
+            has = f"has {', '.join(f'data.{k}' for k in known)}." if known else (
+                "has no options: leave it out."
+            )
+            if name == "path" and not known:
+                has = f"has no options; for your own data use {_own_data(value)}."
+            raise InputError(f"unknown option data.{name}: the data of {self.name} {has}")
 
     @property
     def known_options(self):
         """Names of the options that the experiment's data have."""
-        return sorted(self.data_options)
+        return sorted(self._default_options)
 
     @property
     def data_options(self):
         """Options of the experiment's data, by name: their values, given or by default."""
-        if not self.is_sequence:
+        return {**self._default_options, **self.options}
+
+    @property
+    def _default_options(self):
+        if not self.has_options:
             return {}
-        parameters = inspect.signature(SEQUENCES[self.data]).parameters
-        defaults = {key: p.default for key, p in parameters.items() if key != "name"}
-        return {**defaults, **self.options}
+        parameters = inspect.signature(READERS[self.data]).parameters
+        return {key: p.default for key, p in parameters.items() if key != "name"}
 
     @property
     def is_autoencoder(self):
         """Whether the last width is a code's, and stimuli are reconstructed from it."""
         return self.parameters.encoding.autoencoder
+
+    @property
+    def has_options(self):
+        """Whether its data are read from a file that an option names."""
+        return self.data in READERS
 
     @property
     def is_sequence(self):
@@ -495,6 +526,15 @@ PRESETS = {
             expected="docs/generation.md",
         ),
         Experiment(
+            "images",
+            "your own images or features (data.path): .npz, a folder of images, .csv",
+            "images",
+            (256, 256),
+            10,
+            _DIGITS,
+            expected="docs/data.md",
+        ),
+        Experiment(
             "forecast",
             "a time series (data.path, data.column), a forecast data.horizon elements ahead",
             "series",
@@ -530,7 +570,15 @@ def experiment(name):
     if name not in PRESETS:
         import difflib
 
+        if Path(str(name)).suffix or os.sep in str(name) or os.path.exists(str(name)):
+            raise InputError(f"unknown experiment {name!r}: for your own data use "
+                             f"{_own_data(name)}.")
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"unknown experiment {name!r}: {hint}`bsd list` shows all of them.")
     return PRESETS[name]
+
+
+def _own_data(path):
+    """The command that takes a user's data."""
+    return f"`bsd run images --set data.path={shlex.quote(str(path))}`"

@@ -355,6 +355,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             *_worse_than_its_reference(dataset, means),
         ],
         **(_about_series(dataset) if "mse" in means else {}),
+        **(_about_images(dataset) if experiment.data == "images" else {}),
         "out": str(folder.path),
     }
     if len(seeds) > 1:
@@ -393,7 +394,7 @@ def configuration(experiment, dataset, network, seeds, fold, device):
         "projection": network.projection,
         "equations": network.equations_digest,
         "parameters": {k: format_value(v) for k, v in experiment.parameters.items()} | own,
-        **({"data_digest": dataset.digest} if experiment.is_sequence else {}),
+        **({"data_digest": dataset.digest} if experiment.has_options else {}),
         **changed,
     }
 
@@ -578,6 +579,11 @@ def _about_series(dataset):
         "series": dataset.source, "series_mean": dataset.mean, "series_sd": dataset.sd,
         "reference": dataset.reference,
     }
+
+
+def _about_images(dataset):
+    """What was read of the user's own data, and the names of the concepts in order."""
+    return {"source": dataset.source, "concepts": list(dataset.concept_names)}
 
 
 def _reconstruction(recording, dataset, seeds, last_epoch):

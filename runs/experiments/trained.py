@@ -12,7 +12,7 @@ from bsd.equations import InputError, ModelParameters, digest, equation_set, wit
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
-from bsd.runs.experiments.presets import SEQUENCES, data_set
+from bsd.runs.experiments.presets import READERS, data_set
 from bsd.runs.literals import format_value, parse_literal
 
 __all__ = ["TrainedNetwork", "learned_weights", "open_cohort", "open_run"]
@@ -105,7 +105,7 @@ def open_run(folder, replica=None, *, equations=None, values=None):
     ------
     InputError
         If it is no results folder of a finished run, its files do not fit together, or it was made
-        with other equations, or on a sequence that is another one now.
+        with other equations, or on data that are others now.
     """
     with _damage_as_input_error(Path(folder)):
         return _open(Path(folder), replica, equations or {}, values or {})
@@ -140,7 +140,7 @@ def _open(folder, replica, equations, values):
     dataset = data_set(
         config["data"], config["fold"], config.get("folds", 1), config.get("options")
     )
-    if config["data"] in SEQUENCES and config.get("data_digest") != dataset.digest:
+    if config["data"] in READERS and config.get("data_digest") != dataset.digest:
         raise InputError(
             f"{folder}: the data ({dataset.source}) are not those that the network was trained "
             "with: put the earlier file back, or run it again."
