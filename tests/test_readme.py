@@ -41,8 +41,9 @@ def test_half_hidden_stimuli_are_recalled(namespace):
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=ids)
-def test_listings_run(page, namespace):
+def test_listings_run(page, namespace, tmp_path, monkeypatch):
     """A page may go on from the README's listings."""
+    monkeypatch.chdir(tmp_path)
     run_listings(page, dict(namespace))
 
 
