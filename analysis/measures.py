@@ -387,6 +387,33 @@ def recall_correlation(recalled, class_mean):
     return np.where(flat, np.nan, cosine(*deviations))
 
 
+def mean_recall_correlation(recalled, class_mean):
+    """`recall_correlation`, mean over concepts: one that recalls nothing counts as 0.
+
+    Parameters
+    ----------
+    recalled, class_mean : array_like, shape (n_concepts, n_pixels)
+
+    Returns
+    -------
+    float
+        Concepts whose class mean is constant, or missing (NaN), are left out; NaN if all are.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> mean_recall_correlation([[0, 0], [1, 0]], [[0, 1], [1, 0]])
+    0.5
+    """
+    r = recall_correlation(recalled, class_mean)
+    shown = np.ptp(np.asarray(class_mean, float), axis=1) > 0
+    return float(np.nan_to_num(r[shown]).mean()) if shown.any() else np.nan
+
+
 def _rasters(spikes_a, spikes_b):
     a, b = np.asarray(spikes_a), np.asarray(spikes_b)
     if a.shape != b.shape:

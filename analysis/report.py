@@ -356,11 +356,14 @@ def _lead(results):
             text += f" (95 % interval {_percent(test['low'])} to {_percent(test['high'])})"
         sentences.append(text + "; ties and silence count as wrong.")
     if results.recall is not None and results.recall["class_mean"] is not None:
-        r = _recall_correlation(results)
-        if np.isfinite(r).any():
+        r = measures.mean_recall_correlation(
+            results.recall["recalled"], results.recall["class_mean"]
+        )
+        if np.isfinite(r):
             sentences.append(
                 f"What the backward network recalls from a concept alone correlates with the mean "
-                f"of its class at r = {np.nanmean(r):.2f} on average over {len(r)} concepts."
+                f"of its class at r = {r:.2f} on average over {len(results.recall['recalled'])} "
+                "concepts."
             )
     if _is_number(metrics.get("reconstruction_mse")):
         sentences.append(
@@ -538,10 +541,6 @@ def _confusion(results):
     )
 
 
-def _recall_correlation(results):
-    return measures.recall_correlation(results.recall["recalled"], results.recall["class_mean"])
-
-
 def _recall(results):
     if results.recall is None:
         return None
@@ -558,7 +557,7 @@ def _recall(results):
             "What the backward network recalls when only the concept is presented: the rates of "
             "the recalled-stimulus population B0, as fractions of the largest possible rate."
         ))
-    r = _recall_correlation(results)
+    r = measures.recall_correlation(recalled, class_mean)
     caption = (
         "Below, what the backward network recalls when only the concept is presented: the rates "
         "of the recalled-stimulus population B0, as fractions of the largest possible rate. "
@@ -566,7 +565,9 @@ def _recall(results):
     )
     if np.isfinite(r).any():
         caption += (
-            f" The correlation r between them is {np.nanmean(r):.2f} on average, from "
+            f" The correlation r between them is "
+            f"{measures.mean_recall_correlation(recalled, class_mean):.2f} on average (0 for a "
+            f"concept that recalls nothing), from "
             f"{np.nanmin(r):.2f} (concept {names.get(np.nanargmin(r), np.nanargmin(r))}) to "
             f"{np.nanmax(r):.2f} (concept {names.get(np.nanargmax(r), np.nanargmax(r))})."
         )

@@ -58,13 +58,17 @@ def equation_set(changes=None):
         equations.update({name: getattr(module, name) for name in module.__all__})
     for name, text in (changes or {}).items():
         if name not in equations:
+            near = difflib.get_close_matches(name, equations, n=1)
+            hint = f"did you mean {near[0]!r}? Else " if near else ""
             raise InputError(
-                f"unknown equation string {name!r}: choose one of {', '.join(sorted(equations))}."
+                f"unknown equation string {name!r}: {hint}choose one of "
+                f"{', '.join(sorted(equations))}."
             )
         if name == "INTEGRATION_ORDER":
             fits = isinstance(text, list) and all(isinstance(v, str) for v in text)
         elif name == "ENCODERS":
             fits = isinstance(text, dict) and text.keys() == equations[name].keys()
+            fits = fits and all(isinstance(v, str) for v in text.values())
         else:
             fits = isinstance(text, str)
         if not fits:

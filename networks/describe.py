@@ -25,6 +25,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS
 
 from bsd.equations import encoders, without_comments
 from bsd.networks.dense import COMPUTED
+from bsd.networks.equation_errors import explained
 
 __all__ = ["ModelDescription", "describe"]
 
@@ -82,7 +83,7 @@ def describe(network):
     the preferences stay as they are.
     """
     values = network.values()
-    with runtime_device():
+    with runtime_device(), explained(network):
         objects = network.create()
         brian_network = objects.network()
         equations = _equations(network, objects, brian_network)

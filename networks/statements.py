@@ -327,7 +327,7 @@ class _Reader:
 #: The time, as opposed to variables.
 _TIME = Constant("t", value=0.0)
 
-_OPERATORS = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
+_OPERATORS = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/=", ast.Mod: "%="}
 
 
 def touched_arrays(function, groups, owner):

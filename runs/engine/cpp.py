@@ -39,7 +39,12 @@ def compiler():
     InputError
         If it or make is missing.
     """
-    found = shutil.which(os.environ.get("CXX", "g++"))
+    compiler = os.environ.get("CXX", "g++")
+    found = shutil.which(compiler)
+    if found is None and "CXX" in os.environ:
+        raise InputError(
+            f"CXX = {compiler!r} is no command: set it to a compiler, or leave it out for g++."
+        )
     if found is None or shutil.which("make") is None:
         raise InputError(
             "no C++ compiler: install g++ and make (Debian: apt install g++ make; conda: "

@@ -23,7 +23,12 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.divergence import divergences
-from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.measures import (
+    mean_recall_correlation,
+    paired_similarity,
+    recall_correlation,
+    weight_angle,
+)
 from bsd.analysis.perception import image_similarity
 from bsd.analysis.sequences import SIMPLE, forecast_errors, forecast_frame, ngram_accuracy
 from bsd.equations import InputError
@@ -272,7 +277,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
             times["train"] += spent
             times["trained"] += len(chunk)
             if not experiment.is_autoencoder:
-                right = recording.trials["correct"].astype(float).mean()
+                right = _mean(recording.trials["correct"])
         probes = first == 0 or tables[0]["phase"].iloc[first - 1] != chunk["phase"].iloc[0]
         frames = _frames(network, simulation, recording, experiment, probes)
         if chunk["phase"].iloc[0] == "test" and experiment.is_autoencoder:
@@ -556,10 +561,10 @@ def _weight_distribution(network, weights, trial, epoch, replica):
 def _performance(experiment, class_means, trials, recalled):
     """Accuracy and recall of one replica."""
     recall = _recall(recalled, trials, class_means)
-    correlation = recall_correlation(recall["recalled"], class_means)
+    r = mean_recall_correlation(recall["recalled"], class_means)
     return {
         **_accuracies(trials, experiment.epochs),
-        "recall_correlation": _mean(pd.Series(correlation)),
+        "recall_correlation": None if np.isnan(r) else r,
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsd.equations import InputError
+from bsd.equations.errors import require_counts
 from bsd.runs.engine.store import locked, write_atomically, write_parquet
 from bsd.runs.experiments.run import build_network, configuration, load_data
 from bsd.runs.processes import check_main_guard
@@ -90,6 +91,8 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     _need_dask()
     from bsd.runs.sweeps.worker import MEASURES
 
+    if workers is not None:
+        require_counts(workers=workers)
     if scheduler is None:
         check_main_guard("run_sweep")
     out = Path(out)

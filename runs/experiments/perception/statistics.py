@@ -125,7 +125,10 @@ def statistics(
     table = statistics_table(replicas[0].dataset, n_stimuli, n_repeats)
     trains, trials, cells, done = [], [], [], 0
     for one in replicas:
-        duration = max(float(one.network.parameters.timing.duration) * 1e3, MIN_DURATION_MS)
+        timing = one.network.parameters.timing
+        dt = float(timing.dt) * 1e3
+        steps = np.ceil(round(MIN_DURATION_MS / dt, 6))  # whole ones
+        duration = max(float(timing.duration) * 1e3, steps * dt)
         simulation = one.simulation(
             device, seed=seed, capacity=CAPACITY, progress=progress,
             parameters=one.network.parameters.updated({"timing.duration": duration * ms}),
