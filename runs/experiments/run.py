@@ -422,6 +422,9 @@ def _frames(network, simulation, recording, experiment, probes):
         for name in STREAMED:
             if name != "spikes" or experiment.spikes == "few":
                 frames[name] = frames[name][frames[name]["trial"].isin(shown)]
+        if experiment.spikes == "few":  # `record` says whose spikes are there
+            kept = trials["record"].astype(bool) & trials["trial"].isin(shown)
+            frames["trials"] = trials.assign(record=kept)
     if phase == "align" and probes:
         at = int(trials["trial"].iloc[0]) - 1  # the last one in which weights could change
         weights = [simulation.weights(replica) for replica in range(network.layout.replicas)]
