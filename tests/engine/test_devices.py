@@ -281,6 +281,10 @@ def test_missing_compiler_and_unwritable_cache_are_user_errors(
     with pytest.raises(InputError, match="set BSD_CACHE to a folder you can write to"):
         Simulation(network, dataset, "cpp")
     monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="CXX = 'no-such-compiler' is no command"):
+        Simulation(network, dataset, "cpp")
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="install g\\+\\+"):
         Simulation(network, dataset, "cpp")
     with pytest.raises(InputError, match="choose one of cpp, cuda, runtime"):

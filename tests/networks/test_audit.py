@@ -480,7 +480,7 @@ def variable_shared_by_all(small_network, monkeypatch):
     network = with_error(
         small_network, "(linked)",
         NORMALISER=interneurons.NORMALISER + "mood : 1 (shared)\n",
-        NORMALISE=interneurons.NORMALISE + "mood = mood/2 + 1\n",
+        NORMALISE=interneurons.NORMALISE + "mood = 1\nmood = mood/2 + 1\n",
     )
     return altered(network, change)
 
