@@ -272,7 +272,7 @@ def _cosines(folder):
 
 
 def _recalled(folder, trials):
-    """Recalled stimuli of all concepts from the trials of recall, where they are images."""
+    """Recalled stimuli of all concepts from the trials of recall, of a sequence None."""
     recalled = _read(folder / "recalled.parquet", pd.read_parquet)
     shown = trials[(trials["phase"] == "recall") & (trials["concept"] >= 0)]
     sequence = "carry" in trials and trials["carry"].any()
@@ -281,10 +281,9 @@ def _recalled(folder, trials):
     concepts = shown.drop_duplicates("trial").set_index("trial")["concept"]
     recalled = recalled.assign(concept=recalled["trial"].map(concepts)).dropna(subset="concept")
     images = recalled.groupby(["concept", "pixel"])["rate"].mean().unstack().to_numpy()
-    shape = _image_shape(int(recalled["pixel"].max()) + 1)
-    if np.prod(shape) != images.shape[1]:
-        return None
-    return {"recalled": images, "class_mean": None, "image_shape": shape}
+    return {
+        "recalled": images, "class_mean": None, "image_shape": _image_shape(images.shape[1]),
+    }
 
 
 def _image_shape(n_pixels):
@@ -512,9 +511,7 @@ def _confusion(results):
     if not (judged & (trials["phase"] == "test")).any():
         return None
     table = measures.confusion_matrix(trials)
-    last = trials[judged & (trials["phase"] == "test")]
-    if "epoch" in last:
-        last = last[last["epoch"] == last["epoch"].max()]
+    last = _last_epochs(trials[judged & (trials["phase"] == "test")], trials)
     none = int(table[measures.NO_PERCEPT].sum())
     wrong = table.copy()
     for concept in table.index:
@@ -743,7 +740,7 @@ def _rates(results):
 
 def _last_epochs(frame, trials):
     """Rows of each phase's last epoch: before it the network is another one."""
-    if trials is None:
+    if trials is None or "epoch" not in trials:
         return frame
     last = trials.groupby("phase", observed=True)["epoch"].transform("max")
     return frame[frame["trial"].isin(trials.loc[trials["epoch"] == last, "trial"])]

@@ -481,6 +481,7 @@ class BidirectionalNetwork:
                     f"equations['START_TRIAL']: '{line.strip()}' starts from the trial before, "
                     f"which is lost at chunk borders: give {start[1]} a value of its own."
                 )
+        added = self._added_names()
         for group in groups:
             for equation in group.equations.values():
                 name = f"{group.name}.{equation.varname}"
@@ -504,8 +505,20 @@ class BidirectionalNetwork:
                         f"'{equation.varname} = ...' to equations['START_TRIAL']."
                     )
 
-                if equation.type == PARAMETER and not {"constant", "linked"} & {*equation.flags}:
+                if equation.varname in added and equation.type == PARAMETER and not (
+                    {"constant", "linked"} & {*equation.flags}
+                ):
                     self._check_starts(group.name, equation.varname)
+
+    def _added_names(self):
+        """Names in the changed equations that the model's own strings do not have."""
+        if not self.changed_equations:
+            return set()
+        own, now = (
+            {word for _, code in code_lines(strings) for word in re.findall(r"\w+", code)}
+            for strings in (equation_set(), self.equations)
+        )
+        return now - own
 
     def _check_starts(self, group, name):
         """Refuse an added variable that counts on what it was in the trial before."""
@@ -517,9 +530,7 @@ class BidirectionalNetwork:
                 own = bool(statement[2]) or re.search(rf"\b{name}\b", statement[3]) is not None
                 counts |= own
                 starts |= not own and string == (start or string)
-        if counts and not starts and not any(
-            name in {*re.findall(r"\w+", code)} for _, code in code_lines(equation_set())
-        ):
+        if counts and not starts:
             where = f"to equations[{start!r}]" if start else "before it"
             raise InputError(
                 f"{name} of {group} goes on from trial to trial, which is lost at chunk borders: "

@@ -293,8 +293,9 @@ def show(name: Name, set_: Set = None, layers: Layers = None):
     from bsd.runs.cli.show import render_description, render_experiment
 
     console = Console()
-    network = _network(name, set_, layers)
-    render_experiment(_changed(name, set_, layers, None), console)
+    chosen = _changed(name, set_, layers, None)
+    network = _network(chosen)
+    render_experiment(chosen, console)
     render_description(describe(network), console)
 
 
@@ -321,7 +322,7 @@ def audit(
 
     if results is None and replica is not None:
         raise InputError(f"--replica {replica}: say of which cohort with --results.")
-    network = _network(name, set_, layers)
+    network = _network(_changed(name, set_, layers, None))
     weights = None if results is None else learned_weights(results, replica, network=network)
     found = audit_network(network, weights)
     render_audit(found, name, Console())
@@ -331,12 +332,11 @@ def audit(
         sys.exit(1)
 
 
-def _network(name, assignments, layers):
+def _network(chosen):
     """The network of an experiment; data without options need not be here."""
     from bsd.networks import BidirectionalNetwork
     from bsd.runs.data import available
 
-    chosen = _changed(name, assignments, layers, None)
     if chosen.has_options:
         from bsd.runs.experiments.run import build_network, load_data
 
