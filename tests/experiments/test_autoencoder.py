@@ -154,7 +154,7 @@ def test_what_an_autoencoder_is_not(simulation, trained, folder, dataset, bsd, m
 
 
 def test_shown_and_audited_network_has_no_concepts():
-    assert _network("autoencoder5k", None, None).cells_per_layer == [784, 512, 128]
+    assert _network(experiment("autoencoder5k")).cells_per_layer == [784, 512, 128]
 
 
 def test_energy_of_two_streams(folder):
