@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cure."""
+"""Errors whose text names the cure."""
 
 import numbers
 import sys
@@ -19,6 +19,10 @@ class InputError(ValueError):
 
     def __init__(self, text=""):
         super().__init__(" ".join(str(text).split()))
+
+
+class NotFiniteError(RuntimeError):
+    """A variable became NaN or infinite; it does so again whenever the run is repeated."""
 
 
 def require_counts(**counts):

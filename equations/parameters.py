@@ -234,7 +234,7 @@ class EncodingParameters(_Checked):
         choices=("blocks", "tuning"),
     )
     tuning_width: float = parameter(
-        2.0, 1, "sigma_c", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
+        2.0, 1, "sigma_t", "SD of the tuning curves, in concepts", bounds=(0.01, 1e3)
     )
     cutoff: float = parameter(
         0.0, 1, "f_c", "spatial frequency (cycles per pixel) above which the stimulus has a stream "
@@ -286,7 +286,7 @@ class LearningParameters(_Checked):
         "paper, sec. 4 (larger for high frequencies)", bounds=(0, 1e3),
     )
     familiarity: float = parameter(
-        2.0, 1, "a", "likeness of a memory and the present apical pattern from which it does not "
+        2.0, 1, "f", "likeness of a memory and the present apical pattern from which it does not "
         "repel (2: every memory repels)", bounds=(0, 2),
     )
     margin_gating: bool = parameter(
@@ -296,8 +296,8 @@ class LearningParameters(_Checked):
         0.5, 1, "m", "margin at which learning stops under margin gating", bounds=(1e-3, 2)
     )
     homeostasis: float = parameter(
-        0.0, 1, "g", "gain with which cells that learn by ReCo or InfoNCE (hidden layers, a code) "
-        "approach their target rate (0: none)",
+        0.0, 1, "g_h", "gain with which cells that learn by ReCo or InfoNCE (hidden layers, a "
+        "code) approach their target rate (0: none)",
         "after Turrigiano 2008 (homeostatic plasticity)", bounds=(0, 100),
     )
     rate_target: float = parameter(
@@ -452,14 +452,13 @@ def unknown_key(key, known):
     """An `InputError` that suggests the nearest known names."""
     import difflib
 
-    symbols = {
-        entry.metadata["symbol"]: f"{section.section}.{entry.name}"
+    of_symbol = [
+        f"{section.section}.{entry.name}"
         for section in (TimingParameters, CellParameters, EncodingParameters, LearningParameters)
         for entry in fields(section)
-    }
-    if key.rpartition(".")[2] in symbols:
-        return InputError(f"unknown parameter {key!r}: {symbols[key.rpartition('.')[2]]} is meant?")
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+        if entry.metadata["symbol"] == key.rpartition(".")[2]
+    ]
+    near = of_symbol or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     near = near or [k for k in known if k.endswith("." + key.rpartition(".")[2])]
     hint = f"did you mean {' or '.join(near)}?" if near else "`bsd show NAME` lists them."
     return InputError(f"unknown parameter {key!r}: {hint}")

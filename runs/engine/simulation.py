@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bsd.equations.errors import InputError
+from bsd.equations.errors import InputError, NotFiniteError
 from bsd.networks.receptive_fields import image_shape
 from bsd.runs.engine.devices import simulator
 from bsd.runs.engine.recording import Recording
@@ -285,8 +285,10 @@ def check_outputs(network, outputs, tables):
 
     Raises
     ------
+    NotFiniteError
+        If values are NaN or infinite; the trial and the population are named.
     RuntimeError
-        If values are missing, NaN or infinite; the trial and the population are named.
+        If values are missing.
     """
     trials = tables[0]["trial"].to_numpy()
     span = f"trials {trials[0]} to {trials[-1]}"
@@ -318,7 +320,7 @@ def check_outputs(network, outputs, tables):
                 if f"{p.synapses}.w" == name and p.synapse_slice.start <= first
                 and first < p.synapse_slice.stop
             )
-        raise RuntimeError(
+        raise NotFiniteError(
             f"{where} became NaN or infinite {when}: try smaller learning rates (learning.eta, "
             "learning.eta_top), or look at changed equations."
         )

@@ -1,6 +1,8 @@
 """Run a sweep on Dask, row by row into one Parquet file."""
 
+import ast
 import hashlib
+import importlib.util
 import json
 import logging
 import queue
@@ -15,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsd.equations import InputError
-from bsd.equations.errors import require_counts
+from bsd.equations.errors import NotFiniteError, require_counts
 from bsd.runs.engine.store import locked, write_atomically, write_parquet
 from bsd.runs.experiments.run import build_network, configuration, load_data
 from bsd.runs.processes import check_main_guard
@@ -25,7 +27,7 @@ __all__ = ["run_sweep"]
 #: Seconds between two looks at the workers.
 INTERVAL_S = 0.5
 
-#: How often a run is tried before it is given up.
+#: How often a run is tried before it is given up, unless it would only fail in the same way.
 ATTEMPTS = 3
 
 LOST = (
@@ -38,7 +40,13 @@ _NOT_IN_KEY = ("name", "description", "equations")
 
 #: Columns of the results besides what is varied and what was measured.
 _FIRST = ("point", "label", "factor", "reference", "seed", "fold", "key")
-_LAST = ("status", "error")
+_LAST = ("status", "error", "code")
+
+#: Packages, and modules, that results depend on.
+_CODE = (
+    "bsd.equations", "bsd.networks", "bsd.runs.data", "bsd.runs.engine", "bsd.runs.experiments",
+    "bsd.runs.trials", "bsd.analysis.measures", "bsd.analysis.perception",
+)
 
 
 @dataclass
@@ -64,7 +72,7 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     out : path-like
         Folder: ``results.parquet``, ``sweep.yaml``, and ``runs/KEY/`` and ``logs/KEY.txt`` of each
         run, seen alike from all workers. A run is known by a key that depends on everything that
-        it is made from, versions included: one that has finished is never run again.
+        was asked for: one that has finished is never run again.
     scheduler : str, optional
         Address of a Dask scheduler; local worker processes by default.
     workers : int, optional
@@ -78,13 +86,15 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     DataFrame
         One row per point, seed and fold, also in ``results.parquet``: point, label, factor,
         whether it is the reference, seed, fold, key, what is varied, what was measured
-        (`bsd.runs.sweeps.worker.MEASURES`), status (``done`` or ``failed``) and error.
+        (`bsd.runs.sweeps.worker.MEASURES`), status (``done`` or ``failed``), error, and a hash of
+        the code that ran it.
 
     Raises
     ------
     InputError
         If Dask is not installed, a point cannot be built, the folder holds something else or
-        another process runs a sweep in it, or the scheduler cannot be reached.
+        results of other code, another process runs a sweep in it, or the scheduler cannot be
+        reached.
     RuntimeError
         If the connection to the scheduler is lost.
     """
@@ -124,11 +134,6 @@ def _need_dask():
 def _tasks(sweep):
     """Runs of a sweep; every network is described, so that what is impossible shows here."""
     datasets, tasks = {}, []
-    versions = {name: metadata.version(name) for name in ("brian2", "numpy")}
-    try:
-        versions["bsd-brian2"] = metadata.version("bsd-brian2")
-    except metadata.PackageNotFoundError:  # used from a clone that is not installed
-        versions["bsd-brian2"] = "unknown"
     for number, point in enumerate(sweep.points):
         options = _hash(point.experiment.options)
         if options not in datasets:
@@ -148,7 +153,7 @@ def _tasks(sweep):
                     "reference": sweep.is_reference(point),
                     "seed": seed,
                     "fold": fold,
-                    "key": _hash([made_from, structure, versions]),
+                    "key": _hash([made_from, structure]),
                     **sweep.columns(point),
                 }
                 name = f"{point.label}, seed {seed}"
@@ -160,6 +165,18 @@ def _tasks(sweep):
 def _hash(content):
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _code():
+    """A hash of all code that results depend on, without comments and layout."""
+    versions = [metadata.version(name) for name in ("brian2", "numpy")]
+    files = []
+    for name in _CODE:
+        spec = importlib.util.find_spec(name)
+        files += sorted(Path(spec.origin).parent.glob("*.py")) if spec.parent == name else [
+            Path(spec.origin)
+        ]
+    return _hash([versions, [ast.dump(ast.parse(file.read_text())) for file in files]])
 
 
 def _varied(tasks):
@@ -174,7 +191,7 @@ class _Results:
 
     def __init__(self, out, tasks, columns):
         self.file, self.columns = out / "results.parquet", columns
-        self.rows = {}
+        self.rows, self.code = {}, _code()
         if not self.file.exists():
             return
         try:
@@ -183,18 +200,25 @@ class _Results:
             raise InputError(
                 f"{self.file} cannot be read ({error}): delete it, the runs themselves are kept."
             ) from None
+        done = before[before["status"] == "done"]
+        if len(done) and ("code" not in done or done["code"].ne(self.code).any()):
+            raise InputError(
+                f"{out} holds results of another version of the code, of Brian2 or of NumPy: "
+                f"choose another folder with --out, or delete {self.file} to take the finished "
+                "runs as they are."
+            )
         for task in tasks:
             key = task.row["key"]
-            if key in before.index and before.loc[key, "status"] == "done":
+            if key in done.index:
                 # labels may have changed since, measures have not
-                self.rows[key] = before.loc[key].to_dict() | task.row
+                self.rows[key] = done.loc[key].to_dict() | task.row
         self.write()
 
     def has(self, task):
         return task.row["key"] in self.rows
 
     def add(self, task, **measured):
-        self.rows[task.row["key"]] = {**task.row, **measured}
+        self.rows[task.row["key"]] = {**task.row, **measured, "code": self.code}
         self.write()
 
     def write(self):
@@ -350,7 +374,8 @@ class _Execution:
         task.anew = not isinstance(error, KilledWorker)
         said = "".join(traceback.format_exception(type(error), error, trace))
         task.log += f"attempt {task.attempts} of {ATTEMPTS}: {task.name}\n{said}\n"
-        if task.attempts < ATTEMPTS:
+        again = not isinstance(error, (InputError, NotFiniteError))
+        if again and task.attempts < ATTEMPTS:
             self.ready.append(task)
             return
         for run in task.runs or [task]:

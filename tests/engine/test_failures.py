@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bsd.equations import InputError
+from bsd.equations.errors import NotFiniteError
 from bsd.runs.engine import Simulation
 from bsd.runs.engine.cpp import CppSimulator, cache_directory
 from bsd.runs.engine.simulation import check_outputs
@@ -88,7 +89,7 @@ def test_divergence_names_the_projection(network, outputs, table):
     key = f"{projection.synapses}.w"
     bad = outputs | {key: outputs[key].copy()}
     bad[key][projection.synapse_slice.stop - 1] = np.nan
-    with pytest.raises(RuntimeError, match="^Theta1, replica 0 became NaN .* in trials 10 to 15"):
+    with pytest.raises(NotFiniteError, match="^Theta1, replica 0 became NaN .* in trials 10 to 15"):
         check(network, bad, table)
 
 

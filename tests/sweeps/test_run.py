@@ -116,15 +116,30 @@ def test_failing_points_are_retried_and_reported(read, tiny_data, tmp_path):
     text = TINY.replace("seeds: [0, 1]", "seeds: [0]").partition("grid:")[0]
     text += "list:\n  - {label: good}\n"
     text += "  - {label: twice, learning.lam: 8}\n  - {label: always, learning.lam: 7}\n"
+    text += "  - {label: diverges, learning.lam: 9}\n"
     frame = run_sweep(read(text), tmp_path / "out", workers=2).set_index("label")
-    assert frame["status"].to_dict() == {"good": "done", "twice": "done", "always": "failed"}
+    assert frame["status"].to_list() == ["done", "done", "failed", "failed"]
     assert frame.loc["always", "error"] == "RuntimeError: the compiled simulation failed"
-    assert frame["accuracy"].isna().to_dict() == {"good": False, "twice": False, "always": True}
-    (log,) = (tmp_path / "out" / "logs").iterdir()
-    assert log.stem == frame.loc["always", "key"]
-    assert log.read_text().count("Traceback") == 3 and "attempt 3 of 3" in log.read_text()
+    assert frame.loc["diverges", "error"] == "NotFiniteError: W0 became NaN or infinite"
+    assert frame["accuracy"].isna().to_list() == [False, False, True, True]
+    logs = {log.stem: log.read_text() for log in (tmp_path / "out" / "logs").iterdir()}
+    assert logs.keys() == set(frame.loc[["always", "diverges"], "key"])
+    log = logs[frame.loc["always", "key"]]
+    assert log.count("Traceback") == 3 and "attempt 3 of 3" in log
     tries = (tmp_path / "out" / "runs").glob("*.tries")
-    assert sorted(len(file.read_text()) for file in tries) == [3, 3]
+    assert sorted(len(file.read_text()) for file in tries) == [1, 3, 3]
+
+
+def test_results_of_other_code_are_not_mixed_in(
+    undisturbed, read, tiny_data, nothing_runs, monkeypatch
+):
+    out, frame, _ = undisturbed
+    assert frame["code"].nunique() == 1
+    monkeypatch.setattr(sweep_module, "_CODE", ("bsd.equations",))
+    with pytest.raises(InputError, match="results of another version .* delete .*results.parquet"):
+        run_sweep(read(TINY), out)
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "results.parquet"), frame)
 
 
 def test_every_structure_is_compiled_once_and_first(read, tiny_data, tmp_path):
