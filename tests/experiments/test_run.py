@@ -19,6 +19,8 @@ from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.networks import CONTROL_COLUMNS
 from bsd.runs.experiments import experiment, run_experiment, run_many
+from bsd.runs.experiments import frames as frames_module
+from bsd.runs.experiments import many as many_module
 from bsd.runs.experiments import run as run_module
 
 FRAMES = (
@@ -30,7 +32,8 @@ FRAMES = (
 @pytest.fixture
 def small(monkeypatch, dataset):
     """A two-epoch experiment on the made-up data, on the runtime device."""
-    monkeypatch.setattr(run_module, "load_data", lambda *_: dataset)
+    for module in (run_module, many_module):
+        monkeypatch.setattr(module, "load_data", lambda *_: dataset)
     return experiment("demo").changed(hidden=(8, 7), epochs=2)
 
 
@@ -187,14 +190,14 @@ def test_several_runs_are_replaced_together(small, tmp_path, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "_in_processes", stopped)
+    monkeypatch.setattr(many_module, "_in_processes", stopped)
     with pytest.raises(InputError, match="holds finished runs: .*--resume.*--overwrite"):
-        run_module.run_many(small, tmp_path, **several)
+        run_many(small, tmp_path, **several)
     with pytest.raises(KeyboardInterrupt):
-        run_module.run_many(small, tmp_path, **several, resume=True)
+        run_many(small, tmp_path, **several, resume=True)
     assert all(file.exists() for file in old)
     with pytest.raises(KeyboardInterrupt):
-        run_module.run_many(small, tmp_path, **several, overwrite=True)
+        run_many(small, tmp_path, **several, overwrite=True)
     assert not any(file.exists() for file in old)
 
 
@@ -364,7 +367,7 @@ def test_synaptic_events_beyond_32_bits_are_kept():
             "synaptic_events": 3 * 10**9, "rate_hz": 100.0,
         }
     )
-    assert run_module._compact(counts)["synaptic_events"].tolist() == [3 * 10**9]
+    assert frames_module._compact(counts)["synaptic_events"].tolist() == [3 * 10**9]
 
 
 def test_every_replica_is_judged_by_its_own_parameters(dataset):
@@ -385,7 +388,7 @@ def test_every_replica_is_judged_by_its_own_parameters(dataset):
             {**each, "projection": "W0", "q10": 0.0, "q90": 0.0}
         ),
     }
-    found = run_module._divergences(network, frames)
+    found = frames_module.found_divergences(network, frames)
     assert list(zip(found["replica"], found["kind"], strict=True)) == [
         (0, "dead"), (1, "collapsed"), (1, "dead"), (2, "dead")
     ]

@@ -148,14 +148,14 @@ def test_an_option_of_the_data_is_named_in_full():
 def test_a_forecast_worse_than_what_it_corrects_is_warned_of():
     from types import SimpleNamespace
 
-    from bsd.runs.experiments.run import _worse_than_its_reference
+    from bsd.runs.experiments.metrics import worse_than_its_reference
 
     data = SimpleNamespace(reference="seasonal_change")
     errors = {"mse": 0.3, "mse_seasonal_change": 0.2, "mse_mean": 0.1}
-    (said,) = _worse_than_its_reference(data, errors)
+    (said,) = worse_than_its_reference(data, errors)
     assert "worse than the simple one that it corrects (0.3, seasonal change 0.2)" in said
-    assert not list(_worse_than_its_reference(data, errors | {"mse": 0.2}))
-    assert not list(_worse_than_its_reference(SimpleNamespace(), {"accuracy": 1}))
+    assert not list(worse_than_its_reference(data, errors | {"mse": 0.2}))
+    assert not list(worse_than_its_reference(SimpleNamespace(), {"accuracy": 1}))
 
 
 def test_trials_of_a_text_that_is_written_follow_one_another():

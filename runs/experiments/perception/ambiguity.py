@@ -8,7 +8,8 @@ import pandas as pd
 from bsd.analysis.hypotheses import MIN_LEVELS, fit_psychometric
 from bsd.analysis.measures import recall_correlation
 from bsd.analysis.perception import decision_times, psychometric_curve
-from bsd.runs.experiments.perception.study import Study, class_means, images_of, needs_images
+from bsd.runs.experiments.metrics import class_means
+from bsd.runs.experiments.perception.study import Study, images_of, needs_images
 from bsd.runs.trials import join_tables
 
 __all__ = ["BLENDS", "ambiguity", "ambiguity_table"]

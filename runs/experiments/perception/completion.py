@@ -30,10 +30,10 @@ import pandas as pd
 from bsd.analysis.hypotheses import compare, correct_p_values
 from bsd.analysis.measures import decide, recall_correlation
 from bsd.analysis.perception import image_similarity
+from bsd.runs.experiments.metrics import class_means
 from bsd.runs.experiments.perception.study import (
     Study,
     chosen_stimuli,
-    class_means,
     images_of,
     needs_images,
     run_images,

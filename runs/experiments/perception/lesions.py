@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.measures import recall_correlation
+from bsd.runs.experiments.metrics import class_means
 from bsd.runs.experiments.perception.completion import CYCLES, Cue, percepts
 from bsd.runs.experiments.perception.recall import train_classifier
 from bsd.runs.experiments.perception.study import (
     Study,
     chosen_stimuli,
-    class_means,
     images_of,
     needs_images,
 )

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bsd.analysis.perception import image_similarity, nearest_images
-from bsd.runs.experiments.perception.study import Study, class_means, images_of, needs_images
+from bsd.runs.experiments.metrics import class_means
+from bsd.runs.experiments.perception.study import Study, images_of, needs_images
 from bsd.runs.trials import join_tables, recall_trials
 
 __all__ = ["LOSSES", "SPIKE_NOISE", "recall", "recall_table", "train_classifier"]

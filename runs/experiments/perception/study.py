@@ -15,7 +15,6 @@ from bsd.runs.experiments.presets import SEQUENCES
 __all__ = [
     "Study",
     "chosen_stimuli",
-    "class_means",
     "images_of",
     "needs_concepts",
     "needs_images",
@@ -127,13 +126,6 @@ def chosen_stimuli(dataset, n_per_concept):
     rank = table.groupby("concept").cumcount()
     table = table.assign(rank=rank)[rank < n_per_concept]
     return table.sort_values(["rank", "concept"], ignore_index=True).drop(columns="rank")
-
-
-def class_means(dataset):
-    """Mean training stimulus of each concept, (n_concepts, *image_shape)."""
-    return np.stack(
-        [dataset.x_train[dataset.y_train == c].mean(axis=0) for c in range(dataset.n_concepts)]
-    )
 
 
 def images_of(recalled, trials, image_shape):
