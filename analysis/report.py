@@ -47,8 +47,6 @@ class Results:
     folder : pathlib.Path
     config, provenance, metrics : dict
     trials, counts, alignment, weight_alignment, cell_counts, spikes, voltages : DataFrame or None
-        Without ``alignment.parquet``, as of an exported project, `alignment` has the cosines
-        alone.
     recall : dict of numpy.ndarray or None
         ``recalled`` and ``class_mean``, (n_concepts, n_pixels), and ``image_shape``; the class
         mean of an exported project, which holds no data set, is None.
@@ -121,8 +119,6 @@ def load_results(folder):
         if frame is not None:
             require_columns(frame, _COLUMNS[name], f"{name}.parquet")
     recall = _read(folder / "recall.npz", _read_recall)
-    if frames["alignment"] is None:
-        frames["alignment"] = _cosines(folder)
     if recall is None and frames["trials"] is not None:
         recall = _recalled(folder, frames["trials"])
     return Results(
@@ -259,16 +255,6 @@ def _mapping(path, parse):
 def _read_recall(path):
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in ("recalled", "class_mean", "image_shape")}
-
-
-def _cosines(folder):
-    """Cosines of the hidden layers in the alignment trials, as a frame of the alignment."""
-    cosines = _read(folder / "cosines.parquet", pd.read_parquet)
-    if cosines is None or not (cosines["phase"] == "align").any():
-        return None
-    hidden = cosines["layer"].between(1, cosines["layer"].max() - 1)
-    shown = cosines[hidden & (cosines["phase"] == "align")]
-    return shown.assign(hamming=np.nan, kappa=np.nan)
 
 
 def _recalled(folder, trials):
@@ -585,19 +571,13 @@ def _alignment(results):
     tenth = (high - low) / 10
     first = shown[shown["trial"] <= low + tenth].groupby("layer").mean(numeric_only=True)
     last = shown[shown["trial"] >= high - tenth].groupby("layer").mean(numeric_only=True)
-    caption = ["Agreement of the forward and the backward pathway in each layer over training"]
-    if shown["kappa"].notna().any():
-        caption[0] += (
-            "; dashed, the same with the partner's spikes taken from another trial. Only the "
-            "distance from the dashed line is agreement about the trial: sparse trains agree by "
-            "their silence alone."
-        )
-    else:
-        caption[0] += ", by the cosine of their patterns."
-    caption.append(
+    caption = [
+        "Agreement of the forward and the backward pathway in each layer over training; dashed, "
+        "the same with the partner's spikes taken from another trial. Only the distance from the "
+        "dashed line is agreement about the trial: sparse trains agree by their silence alone.",
         f"Averaged over layers, C goes from {first['cosine'].mean():.2f} in the first to "
-        f"{last['cosine'].mean():.2f} in the last tenth of the trials shown."
-    )
+        f"{last['cosine'].mean():.2f} in the last tenth of the trials shown.",
+    ]
     columns = {"cosine": "cosine C", "hamming": "Hamming", "kappa": "κ"}
     table = {
         label: _change(first, last, column, ".2f")
@@ -618,8 +598,8 @@ def _alignment(results):
         "The table gives each value in the first and in the last tenth of training (angles: "
         "first and last recorded), with its shuffled value in the last."
         if "angle of weights" in table
-        else "The table gives each value in the first and in the last tenth of training"
-        + (", with its shuffled value in the last." if shown["kappa"].notna().any() else ".")
+        else "The table gives each value in the first and in the last tenth of training, with its "
+        "shuffled value in the last."
     )
     table = pd.DataFrame(table).fillna("–").rename_axis("layer").reset_index()
     return Section(

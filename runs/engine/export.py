@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import brian2
@@ -14,7 +15,7 @@ from bsd.equations import ModelParameters
 from bsd.equations.errors import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import cpp, cuda
-from bsd.runs.engine.recording import Recording
+from bsd.runs.engine.recording import Recording, paired_alignment
 from bsd.runs.engine.simulation import check_dataset, check_outputs, trial_inputs
 from bsd.runs.engine.standalone import read_output, trim
 from bsd.runs.engine.store import write_parquet
@@ -478,6 +479,14 @@ def write_results(directory):
     recording = load_results(directory)
     manifest = _read_manifest(directory)
     results = directory / "results"
+    trials = recording.trials
+    if {"epoch", "phase"} <= set(trials):
+        network = _network(manifest["network"])
+        probed = trials[(trials["phase"] == "align") & trials["record"]]
+        epochs = [replace(recording, trials=own) for _, own in probed.groupby("epoch")]
+        if epochs:
+            alignment = pd.concat([paired_alignment(network, own) for own in epochs])
+            write_parquet(results / "alignment.parquet", alignment)
     for name in recording.__dataclass_fields__:
         write_parquet(results / f"{name}.parquet", getattr(recording, name))
     config = {"name": directory.resolve().name, "seeds": manifest["seeds"], **manifest["network"]}

@@ -1,13 +1,14 @@
 """What a run recorded, as tidy frames."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bsd.analysis.measures import decide
+from bsd.analysis.measures import decide, paired_similarity
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "of_replica", "paired_alignment"]
 
 COMPARTMENTS = {"v_s": "soma", "v_b": "basal", "v_a": "apical"}
 
@@ -312,3 +313,60 @@ def _recalled(network, table, outputs, replica):
             "drive": network.recalled_stimulus(outputs["trial_cells.u"][kept], replica).ravel(),
         }
     )
+
+
+def paired_alignment(network, recording):
+    """Cosine, Hamming similarity and kappa of the paired cells of each hidden layer.
+
+    Parameters
+    ----------
+    network : BidirectionalNetwork
+    recording : Recording
+        Of trials in which both pathways were driven, their spikes recorded.
+
+    Returns
+    -------
+    DataFrame
+        One row per trial, replica and layer; beside each measure, ``_shuffled``, with the partner
+        of another trial.
+    """
+    trials = of_replica(0, recording.trials)["trial"].to_numpy()
+    timing = network.parameters.timing
+    frames = []
+    for replica, layer in itertools.product(
+        range(network.layout.replicas), range(1, network.layout.depth + 1)
+    ):
+        spikes = of_replica(replica, recording.spikes)
+        cosines = of_replica(replica, recording.cosines)
+        rasters = [
+            np.concatenate(
+                [
+                    _raster(spikes, p.name, trials, timing, p.size)
+                    for p in network.layout.populations
+                    if (p.replica, p.layer, p.pathway) == (replica, layer, pathway)
+                ],
+                axis=2,
+            )
+            for pathway in ("forward", "backward")
+        ]
+        similarity = paired_similarity(*rasters)
+        cosines = cosines[cosines["layer"] == layer].set_index("trial")["cosine"]
+        similarity.insert(0, "trial", trials)
+        similarity.insert(1, "replica", replica)
+        similarity.insert(2, "layer", layer)
+        similarity.insert(3, "cosine", cosines.loc[trials].to_numpy())
+        frames.append(similarity)
+    return pd.concat(frames, ignore_index=True)
+
+
+def of_replica(replica, frame):
+    """The rows of one replica."""
+    return frame[frame["replica"] == replica]
+
+
+def _raster(spikes, population, trials, timing, size):
+    own = spikes[(spikes["population"] == population) & spikes["trial"].isin(trials)]
+    raster = np.zeros((len(trials), timing.steps, size), dtype=bool)
+    step = np.rint(own["t_ms"] / (float(timing.dt) * 1e3)).astype(int)
+    raster[np.searchsorted(trials, own["trial"]), step, own["cell"]] = True
+    return raster

@@ -26,6 +26,7 @@ from bsd.runs.interrupts import uninterrupted
 
 __all__ = [
     "FRAMES",
+    "OF_SOME_DATA",
     "STREAMED",
     "ResultsFolder",
     "locked",
@@ -52,6 +53,9 @@ FRAMES = (
     "forecast",
     "reconstruction",
 )
+
+#: Those of them that are written where there is something to write.
+OF_SOME_DATA = ("forecast", "reconstruction")
 
 #: Those of them that may not fit into memory.
 STREAMED = ("cell_counts", "spikes", "voltages")

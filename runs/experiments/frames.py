@@ -1,13 +1,12 @@
 """What a run keeps of each chunk of trials."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 
 from bsd.analysis.divergence import divergences
-from bsd.analysis.measures import paired_similarity, recall_correlation, weight_angle
+from bsd.analysis.measures import recall_correlation, weight_angle
 from bsd.analysis.perception import image_similarity
+from bsd.runs.engine.recording import of_replica, paired_alignment
 from bsd.runs.engine.store import STREAMED
 from bsd.runs.trials import shown_images
 
@@ -15,8 +14,6 @@ __all__ = [
     "N_SHOWN",
     "chunk_frames",
     "found_divergences",
-    "of_replica",
-    "paired_alignment",
     "reconstructions",
     "warning_text",
 ]
@@ -98,50 +95,6 @@ def _compact(counts):
         counts[name] = counts[name].astype(np.int32)
     counts["rate_hz"] = counts["rate_hz"].astype(np.float32)
     return counts
-
-
-def paired_alignment(network, recording):
-    """Cosine, Hamming similarity and kappa of the paired cells of each hidden layer."""
-    trials = of_replica(0, recording.trials)["trial"].to_numpy()
-    timing = network.parameters.timing
-    frames = []
-    for replica, layer in itertools.product(
-        range(network.layout.replicas), range(1, network.layout.depth + 1)
-    ):
-        spikes = of_replica(replica, recording.spikes)
-        cosines = of_replica(replica, recording.cosines)
-        rasters = [
-            np.concatenate(
-                [
-                    _raster(spikes, p.name, trials, timing, p.size)
-                    for p in network.layout.populations
-                    if (p.replica, p.layer, p.pathway) == (replica, layer, pathway)
-                ],
-                axis=2,
-            )
-            for pathway in ("forward", "backward")
-        ]
-        similarity = paired_similarity(*rasters)
-        cosines = cosines[cosines["layer"] == layer].set_index("trial")["cosine"]
-        similarity.insert(0, "trial", trials)
-        similarity.insert(1, "replica", replica)
-        similarity.insert(2, "layer", layer)
-        similarity.insert(3, "cosine", cosines.loc[trials].to_numpy())
-        frames.append(similarity)
-    return pd.concat(frames, ignore_index=True)
-
-
-def of_replica(replica, frame):
-    """The rows of one replica."""
-    return frame[frame["replica"] == replica]
-
-
-def _raster(spikes, population, trials, timing, size):
-    own = spikes[spikes["population"] == population]
-    raster = np.zeros((len(trials), timing.steps, size), dtype=bool)
-    step = np.rint(own["t_ms"] / (float(timing.dt) * 1e3)).astype(int)
-    raster[np.searchsorted(trials, own["trial"]), step, own["cell"]] = True
-    return raster
 
 
 def _weight_alignment(network, weights, trial, epoch, replica):

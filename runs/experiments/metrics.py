@@ -4,7 +4,7 @@ import numpy as np
 
 from bsd.analysis.measures import mean_recall_correlation
 from bsd.analysis.sequences import SIMPLE, forecast_errors, ngram_accuracy
-from bsd.runs.experiments.frames import of_replica
+from bsd.runs.engine.recording import of_replica
 
 __all__ = [
     "about_images",

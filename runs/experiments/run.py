@@ -18,9 +18,11 @@ from bsd.analysis.sequences import forecast_frame
 from bsd.equations import InputError
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
+from bsd.runs.engine.recording import of_replica
 from bsd.runs.engine.simulation import cut
 from bsd.runs.engine.store import (
     FRAMES,
+    OF_SOME_DATA,
     STREAMED,
     ResultsFolder,
 )
@@ -28,7 +30,6 @@ from bsd.runs.experiments.frames import (
     N_SHOWN,
     chunk_frames,
     found_divergences,
-    of_replica,
     reconstructions,
     warning_text,
 )
@@ -76,6 +77,9 @@ N_ALIGNMENT = 60
 
 #: Trials of a chunk whose spikes are all kept: some 10 000 spikes each in large networks.
 RECORDED_CAPACITY = 100
+
+#: What the system calls the largest memory of a process, in MB.
+MAXRSS_PER_MB = 2**20 if platform.system() == "Darwin" else 2**10
 
 #: Of a spike in Parquet, and rate of the cells, for what is said before all spikes are kept.
 BYTES_PER_SPIKE = 6
@@ -295,7 +299,8 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     frames = {name: folder.frame(name, len(pieces)) for name in FRAMES if name not in STREAMED}
     recalled = frames.pop("recalled")
     for name, frame in frames.items():
-        folder.write_frame(name, frame)
+        if len(frame) or name not in OF_SOME_DATA:
+            folder.write_frame(name, frame)
     mean_stimuli = class_means(dataset).reshape(dataset.n_concepts, -1)
     if experiment.is_autoencoder:
         images = reconstructed_images(recalled, frames["trials"], dataset)
@@ -343,7 +348,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         "create_s": simulation.simulator.create_s,
         "run_s": times["run"],
         "peak_mb": simulation.simulator.peak_mb
-        + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAXRSS_PER_MB,
         "seed": folder.config["seed"],
         "fold": folder.config["fold"],
         "epochs": experiment.epochs,

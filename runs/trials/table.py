@@ -92,6 +92,11 @@ def check_table(table, dataset, n_concepts):
         table.insert(0, "trial", np.arange(len(table)))
     if "draw" not in table:
         table["draw"] = table["trial"]
+    half_planes = set(MASKS) - {"random"}
+    if "occlusion" not in table and "mask" in table and table["mask"].isin(half_planes).any():
+        raise InputError(
+            "trial table: 'mask' says which part is hidden, 'occlusion' how much: give it, too."
+        )
     for name, default in COLUMNS.items():
         if name not in table:
             table[name] = default

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -27,6 +28,7 @@ def table(dataset):
             *trials.training_trials(dataset, epochs=2, seed=SEED, decay=0.7, shift=1),
             trials.test_trials(dataset, epoch=2, record=2),
             trials.recall_trials(dataset.n_concepts, epoch=2),
+            *(trials.alignment_trials(dataset, epoch, 4) for epoch in (2, 3)),
         ]
     )
 
@@ -97,7 +99,10 @@ def test_report_is_drawn_of_an_exported_run(finished, project, tmp_path):
     assert results == folder / "results"
     assert write_report(results) == results / "report.html"
     figures = {file.stem for file in (results / "figures").iterdir()}
-    assert figures >= {"confusion", "learning_curve", "raster", "rates", "voltages"}
+    assert figures >= {"alignment", "confusion", "learning_curve", "raster", "rates", "voltages"}
+    alignment = pd.read_parquet(results / "alignment.parquet")
+    assert len(alignment) == 2 * 4 * 2  # epochs, trials, layers
+    assert alignment["kappa"].notna().all()
     trials = load_results(folder).trials  # what the report reads is no input of the next reading
     assert_frame_equal(trials, load_results(finished).trials)
     with pytest.raises(InputError, match="make run"):

@@ -79,6 +79,7 @@ test_trials.__test__ = False
         ({"source": ["stimulus", "percept+recall", "stimulus"]}, "add 'stimulus' or 'concept'"),
         ({"part": "validation"}, "'part' must be 'train' or 'test'"),
         ({"mask": "middle"}, "'mask' must be one of left, right"),
+        ({"mask": ["random", "left", "random"]}, "'occlusion' how much: give it, too"),
         ({"stimulus": [0, 24, 1]}, r"stimulus 24 is not in the train part of made-up \(0 to 23\)"),
         ({"part": "test", "stimulus": 6}, r"stimulus 6 is not in the test part"),
         ({"stimulus": [0, -2, 1]}, "is not in the train part"),
@@ -149,6 +150,7 @@ def test_what_a_trial_does_not_have_may_be_missing(trial_table, dataset):
         concept=[1, None, np.nan],
         part=[None, "train", np.nan],
         mask=[np.nan, "left", None],
+        occlusion=0.5,
     )
     checked = check_table(table, dataset, 3)
     assert checked["stimulus"].tolist() == [-1, 2, -1]
