@@ -62,7 +62,7 @@ _MEASURES = {
 
 
 @styled
-def plot_recalled_images(images, image_shape, ax=None):
+def plot_recalled_images(images, image_shape, names=None, ax=None):
     """Recalled stimuli of every concept, without and with spike noise, beside what was learned.
 
     Parameters
@@ -70,6 +70,8 @@ def plot_recalled_images(images, image_shape, ax=None):
     images : pandas.DataFrame
         ``kind`` (class mean, nearest, recalled, noisy), ``concept, instance, pixel, rate``.
     image_shape : (int, int) or (int, int, 3)
+    names : dict of int to str, optional
+        Of concepts, instead of their numbers.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -96,8 +98,12 @@ def plot_recalled_images(images, image_shape, ax=None):
 
     return image_panels(
         ax, [[image(row, concept) for concept in concepts] for row in rows],
-        image_shape, [row[2] for row in rows], list(map(str, concepts)),
+        image_shape, [row[2] for row in rows], [_named(c, names) for c in concepts],
     )
+
+
+def _named(concept, names):
+    return str((names or {}).get(concept, concept))
 
 
 @styled
@@ -237,7 +243,7 @@ def _values(frames, measure):
 
 
 @styled
-def plot_completed_images(images, image_shape, cue="left", ax=None):
+def plot_completed_images(images, image_shape, cue="left", names=None, ax=None):
     """Damaged stimuli, what is recalled, and how the loop completes them, cycle by cycle.
 
     Parameters
@@ -247,6 +253,8 @@ def plot_completed_images(images, image_shape, cue="left", ax=None):
     image_shape : (int, int) or (int, int, 3)
     cue : str
         Which mask.
+    names : dict of int to str, optional
+        Of concepts, instead of their numbers.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -280,7 +288,7 @@ def plot_completed_images(images, image_shape, cue="left", ax=None):
     ]
     percepts = [stacks["recalled", last, c]["percept"].iloc[0] for c in concepts]
     titles = [
-        f"{concept} → {'–' if percept < 0 else percept}"
+        f"{_named(concept, names)} → {'–' if percept < 0 else _named(percept, names)}"
         for concept, percept in zip(concepts, percepts, strict=True)
     ]
     return image_panels(ax, grid, image_shape, [label for *_, label in rows], titles)
@@ -354,13 +362,15 @@ def plot_imagery(overlap, similarity, ax=None):
 
 
 @styled
-def plot_dissimilarity(dissimilarity, ax=None):
+def plot_dissimilarity(dissimilarity, names=None, ax=None):
     """Representational dissimilarity of concepts, perceived and imagined, in each layer.
 
     Parameters
     ----------
     dissimilarity : pandas.DataFrame
         ``pathway, state, layer, first, second, dissimilarity``.
+    names : dict of int to str, optional
+        Of concepts, instead of their numbers.
     ax : matplotlib.axes.Axes, optional
         Of a grid, as from ``figure.subplots()``: the panels take its place.
 
@@ -392,8 +402,9 @@ def plot_dissimilarity(dissimilarity, ax=None):
             )
             n = int(own["second"].max()) + 1
             ticks = range(0, n, max(1, n // 5))
-            ax.set_xticks(ticks, ticks if row else [])
-            ax.set_yticks(ticks, ticks)
+            labels = [_named(tick, names) for tick in ticks]
+            ax.set_xticks(ticks, labels if row else [], rotation=90 if names else 0)
+            ax.set_yticks(ticks, labels)
             if row == 0:
                 ax.set_title(f"layer {layer}", loc="center")
             else:

@@ -11,13 +11,15 @@ from bsd.analysis import perception_figures as figures
 __all__ = ["sections"]
 
 
-def sections(folder):
+def sections(folder, names=None):
     """Sections of all experiments that were done on a run.
 
     Parameters
     ----------
     folder : pathlib.Path
         Results folder of the run; each experiment has its own below ``experiments/``.
+    names : dict of int to str, optional
+        Of concepts, instead of their numbers.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def sections(folder):
             continue
         summary = _read(place / "summary.json", lambda p: json.loads(p.read_text()))
         frames = {p.stem: _read(p, pd.read_parquet) for p in place.glob("*.parquet")}
-        for section in make(frames, {**summary, "image_shape": shape}):
+        for section in make(frames, {**summary, "image_shape": shape, "names": names or {}}):
             found.append({"table": None, "command": summary["command"], **section})
     return found
 
@@ -84,6 +86,7 @@ def _generation(frames, summary):
 def _recall(frames, summary):
     quality, images = frames["quality"], frames["images"]
     loss, share = summary["spike_loss"], summary["instances_recognised"]
+    worst = summary["names"].get(summary["worst_concept"], summary["worst_concept"])
     judged = (
         f"A support vector machine that learned from training images alone (it recognises "
         f"{_percent(summary['classifier_accuracy'])} of test images) recognises "
@@ -98,14 +101,14 @@ def _recall(frames, summary):
             f"correlates most; below, with {100 * loss:.0f} % of the spikes of the concept "
             f"afferents lost at random, others each time. {judged}, and {_percent(share)} of "
             f"{(quality['loss'] == loss).sum()} noisy instances (worst: concept "
-            f"{summary['worst_concept']}, {_percent(summary['worst_concept_recognised'])}). With "
+            f"{worst}, {_percent(summary['worst_concept_recognised'])}). With "
             f"noise, the correlation is {summary['r_class_mean']:.2f} with the class mean and "
             f"{summary['r_nearest']:.2f} with the nearest training image (SSIM "
             f"{summary['ssim_class_mean']:.2f} and {summary['ssim_nearest']:.2f}): what is "
             "recalled is a prototype."
         ),
         "draw": lambda f: figures.plot_recalled_images(
-            images, summary["image_shape"], ax=f.subplots()
+            images, summary["image_shape"], summary["names"], ax=f.subplots()
         ),
     }
     yield {
@@ -203,7 +206,7 @@ def _completion(frames, summary):
                 "concept → last percept."
             ),
             "draw": lambda f, cue=cue: figures.plot_completed_images(
-                images, summary["image_shape"], cue, ax=f.subplots()
+                images, summary["image_shape"], cue, summary["names"], ax=f.subplots()
             ),
         }
 
@@ -275,7 +278,9 @@ def _imagery(frames, summary):
             "Dissimilarity (1 − Pearson's r of mean spike counts) of all pairs of concepts, in "
             "type-1 cells while perceiving and in type-2 cells while imagining."
         ),
-        "draw": lambda f: figures.plot_dissimilarity(frames["dissimilarity"], ax=f.subplots()),
+        "draw": lambda f: figures.plot_dissimilarity(
+            frames["dissimilarity"], summary["names"], ax=f.subplots()
+        ),
     }
 
 

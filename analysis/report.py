@@ -437,7 +437,7 @@ def _sections(results):
     if command := _command(results):
         own = [replace(section, command=command) for section in own]
     sequence = sequences.sections(results.folder, results.config.get("data"))
-    studies = perception_report.sections(results.folder)
+    studies = perception_report.sections(results.folder, results.concept_names)
     return [*(Section(**part) for part in sequence), *own, *(Section(**part) for part in studies)]
 
 

@@ -14,6 +14,9 @@ __all__ = ["load_images"]
 
 TABLES = (".csv", ".csv.gz", ".csv.xz")
 
+#: Folders of the two parts, where a folder of images is divided.
+PARTS = ("train", "test")
+
 #: Share of the stimuli of each concept in the test part, where the file has no test part.
 TEST_SHARE = 0.2
 
@@ -38,14 +41,14 @@ def load_images(path=None, label=None, test=None, name="images"):
     path : path-like
         An .npz file with the arrays x, shaped (n, height, width), (n, height, width, 3) or (n,
         features), and y, shaped (n,), or with x_train, y_train, x_test and y_test; or a folder with
-        a folder of image files for each concept, which has its name; or a .csv (.csv.gz, .csv.xz)
-        with a line of column names and a row per stimulus. A name without a folder is looked for
-        in the data directory, too.
+        a folder of image files for each concept, which has its name, or with two folders of this
+        kind, train and test; or a .csv (.csv.gz, .csv.xz) with a line of column names and a row per
+        stimulus. A name without a folder is looked for in the data directory, too.
     label : str, optional
         Of a table: the column of the concepts, by default the last one.
     test : float, optional
         Share of the stimuli of each concept in the test part, by default 0.2; the same stimuli
-        every time. Of a file with x_test it is left out.
+        every time. Of data that are divided it is left out.
     name : str
 
     Returns
@@ -166,29 +169,42 @@ def _read_arrays(path):
 
 
 def _read_folder(path):
-    """Stimuli and labels of a folder with a folder of images for each concept."""
+    """Stimuli and labels of a folder of images, lists of one part or two."""
+    inside = _visible(path)
+    if {folder.name for folder in inside} == set(PARTS):
+        found = [_read_concepts(path / part) for part in PARTS]
+    else:
+        found = [_read_concepts(path)]
+    first = found[0][0][0]
+    for images, _ in found:
+        for file, image in images:
+            if image.shape != first[1].shape:
+                raise InputError(
+                    f"{file} has {_size(image.shape)}, {first[0]} {_size(first[1].shape)}: crop, "
+                    "resize or convert the images, so that all are alike."
+                )
+    return (
+        [np.stack([image for _, image in images]) for images, _ in found],
+        [np.array(labels) for _, labels in found],
+    )
+
+
+def _read_concepts(path):
+    """Images, each with its file, and labels of a folder with a folder for each concept."""
     folders = [folder for folder in _visible(path) if folder.is_dir()]
     if not folders:
         raise InputError(
             f"{path} holds no folders: put the images of each concept into a folder of its own, "
             "which has the concept's name."
         )
-    images, labels, first = [], [], None
+    images, labels = [], []
     for folder in folders:
         files = _visible(folder)
         if not files:
             raise InputError(f"{folder} is empty: put images of the concept there, or remove it.")
-        for file in files:
-            image = _read_image(file)
-            first = first or (file, image.shape)
-            if image.shape != first[1]:
-                raise InputError(
-                    f"{file} has {_size(image.shape)}, {first[0]} {_size(first[1])}: crop, resize "
-                    "or convert the images, so that all are alike."
-                )
-            images.append(image)
-            labels.append(folder.name)
-    return [np.stack(images)], [np.array(labels)]
+        images += [(file, _read_image(file)) for file in files]
+        labels += [folder.name] * len(files)
+    return images, labels
 
 
 def _visible(folder):
@@ -203,7 +219,7 @@ def _visible(folder):
 
 def _read_image(file):
     """Pixels as bytes, (height, width) or (height, width, 3)."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if file.is_dir():
         raise InputError(
@@ -216,7 +232,8 @@ def _read_image(file):
             with Image.open(file) as image:
                 mode, n_frames = image.mode, getattr(image, "n_frames", 1)
                 has_alpha = "A" in mode or "transparency" in image.info
-                pixels = np.asarray(image.convert("RGBA"))
+                # a camera may say in which direction it was held
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
     # a file that is no image, or a damaged one, raises nearly anything
     except Exception as error:
         raise InputError(

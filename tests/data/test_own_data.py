@@ -15,6 +15,7 @@ from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.runs.data import load_images
 from bsd.runs.experiments import experiment, open_run, run_experiment
+from bsd.runs.experiments.perception import recall, save
 
 
 @pytest.fixture
@@ -88,6 +89,39 @@ def test_folders_of_images_are_concepts(bars, tmp_path, colour):
         load_images(folder)
 
 
+def test_folders_train_and_test_are_the_parts(tmp_path):
+    folder = tmp_path / "pictures"
+    for part, level, concepts in (("train", 40, "abba"), ("test", 80, "ab")):
+        for k, concept in enumerate(concepts):
+            (folder / part / concept).mkdir(parents=True, exist_ok=True)
+            picture = np.full((2, 3), level + (concept == "b"), np.uint8)
+            Image.fromarray(picture).save(folder / part / concept / f"{k}.png")
+    data = load_images(folder)
+    assert data.y_train.tolist() == [0, 0, 1, 1] and data.y_test.tolist() == [0, 1]
+    assert np.allclose(255 * data.x_train[:, 0, 0], [40, 40, 41, 41])
+    assert np.allclose(255 * data.x_test[:, 0, 0], [80, 81])
+    with pytest.raises(InputError, match="has its own test part"):
+        load_images(folder, test=0.5)
+    (folder / "test" / "b" / "1.png").rename(folder / "test" / "a" / "1.png")
+    with pytest.raises(InputError, match="b is empty"):
+        load_images(folder)
+    (folder / "test" / "b").rmdir()
+    with pytest.raises(InputError, match="test part: 0 stimuli of the concept 'b'"):
+        load_images(folder)
+
+
+def test_photographs_are_turned_as_the_camera_was_held(tmp_path):
+    shown = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right by a quarter
+    for concept in "ab":
+        for k in range(2):
+            (tmp_path / "own" / concept).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(shown).save(tmp_path / "own" / concept / f"{k}.png", exif=exif)
+    data = load_images(tmp_path / "own")
+    assert np.allclose(data.x_train[0] * 255, np.rot90(shown, -1))
+
+
 @pytest.mark.parametrize(
     "changes, says",
     [
@@ -153,7 +187,10 @@ def test_a_run_on_own_images(bars, tmp_path):
     assert metrics["accuracy"] > 0.7 and metrics["concepts"] == ["down", "up"]
     assert json.loads((out / "metrics.json").read_text())["source"].startswith("bars.npz: 48 ")
     assert re.search(r"concept (up|down)", write_report(out).read_text())
-    assert open_run(out).dataset.concept_names == ("down", "up")
+    trained = open_run(out)
+    assert trained.dataset.concept_names == ("down", "up")
+    save(out, recall(trained, "runtime", instances=2))
+    assert re.search(r"worst: concept (up|down)", write_report(out).read_text())
     with pytest.raises(InputError, match="fold = 7: the experiment has one fold"):
         run_experiment(chosen, tmp_path / "other", fold=7, device="runtime")
     bars(x=bars.x[::-1])

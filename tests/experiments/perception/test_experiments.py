@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
+from bsd.analysis import perception_figures as figures
 from bsd.analysis.hypotheses import correct_p_values
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
@@ -459,3 +462,18 @@ def test_results_that_cannot_be_written_are_refused(trained, tmp_path, recalled)
     (tmp_path / "experiments").write_text("in the way")
     with pytest.raises(InputError, match="make the results folder writable"):
         perception.save(tmp_path, recalled)
+
+
+def test_figures_show_the_names_of_concepts(recalled, completed, imagined, dataset):
+    names, shape = {0: "ant", 1: "bee", 2: "cat"}, dataset.image_shape
+    for draw in (
+        lambda ax: figures.plot_recalled_images(recalled.frames["images"], shape, names, ax),
+        lambda ax: figures.plot_completed_images(
+            completed[0].frames["images"], shape, "left", names, ax
+        ),
+        lambda ax: figures.plot_dissimilarity(imagined.frames["dissimilarity"], names, ax),
+    ):
+        figure = Figure()
+        draw(figure.subplots())
+        written = {text.get_text().split(" ")[0] for text in figure.findobj(Text)}
+        assert set(names.values()) <= written and not written & {"0", "1", "2"}
