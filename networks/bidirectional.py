@@ -160,8 +160,9 @@ class BidirectionalNetwork:
     values : dict of str to Quantity or array, optional
         Values of constants, ``"group.variable"`` to value: of those that changed equations add,
         for example ``{"cells.tau_w": 30*ms}``, or in place of the model's own, for example
-        ``{"cells.apical": array}`` with zeros for cells whose apical dendrite is blocked. New
-        values compile nothing.
+        ``{"cells.apical": array}`` with zeros for cells whose apical dendrite is blocked. Of a
+        variable of the cells that the equations change: where it starts, once; it then goes on
+        from trial to trial and is kept with the weights (`carried`). New values compile nothing.
     probe_variables : sequence of str, optional
         Variables of the cells that are recorded beside the potentials of the probed cells
         (`probes`), for example an adaptation current that changed equations add.
@@ -308,6 +309,7 @@ class BidirectionalNetwork:
             "memory_slots": p.learning.memory_slots,
             "top_rule": p.learning.top_rule,
             "own_values": sorted(self._own_values),
+            "carried": sorted(self.carried),
             "receptive_fields": self.fields.local,
             "ranges": [self.fields.side, self.fields.deep_side] if self.fields.retinotopic else [],
             "contrast": self.n_contrast > 0,
@@ -319,6 +321,27 @@ class BidirectionalNetwork:
     def equations_digest(self):
         """SHA-256 of the equations, see `bsd.equations.digest`."""
         return digest(self.equations)
+
+    @functools.cached_property
+    def carried(self):
+        """Variables of the cells that go on from trial to trial: ``{"w_ad": "amp"}``, with units.
+
+        They are those of `values` that changed equations add without ``constant``. What a chunk of
+        trials hands on is a copy of each, taken as a trial begins.
+        """
+        added, found = self._added_names(), {}
+        for line in self._cell_equations().splitlines():
+            declared = re.match(
+                r"\s*(?:d(\w+)/dt\s*=[^:]*|(\w+)\s*):\s*([^(]+?)\s*(\(.*\))?\s*$",
+                line.partition("#")[0],
+            )
+            if declared and not re.search(r"constant|linked|shared", declared[4] or ""):
+                found[declared[1] or declared[2]] = declared[3]
+        return {
+            name: unit
+            for name, unit in found.items()
+            if name in added and f"cells.{name}" in self.extra_values
+        }
 
     @property
     def _own_values(self):
@@ -458,13 +481,15 @@ class BidirectionalNetwork:
     def _check_additions(self, objects):
         """Refuse what a changed equation adds without a value or a start of the trial."""
         given = {*self.values(), *self.state_sizes, *self.encoder_keys(0), *_RUN_TIME}
+        carried = {f"cells.{name}" for name in self.carried}
         groups = [g for g in objects if isinstance(g, (NeuronGroup, Synapses))]
         flags = {f"{g.name}.{e.varname}": e.flags for g in groups for e in g.equations.values()}
         known = [name for name, own in flags.items() if "constant" in own]
-        for name in self.extra_values:
+        for name in self.extra_values.keys() - carried:
             if name in flags and name not in known:
                 raise InputError(
-                    f"values[{name!r}]: the equations change it; values are for constants."
+                    f"values[{name!r}]: the equations change it; values are for constants, and for "
+                    "variables of single cells that go on from trial to trial."
                 )
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -474,12 +499,20 @@ class BidirectionalNetwork:
                 )
         for line in self.equations["START_TRIAL"].splitlines():
             start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
-            if start and f"cells.{start[1]}" not in given and (
+            if start and start[1] in self.carried and not start[2] and not re.search(
+                rf"\b{start[1]}\b", start[3]
+            ):
+                raise InputError(
+                    f"equations['START_TRIAL']: '{line.strip()}' begins each trial anew, and "
+                    f"values['cells.{start[1]}'] is a start for all of them: leave out one of both."
+                )
+            if start and f"cells.{start[1]}" not in {*given, *carried} and (
                 start[2] or re.search(rf"\b{start[1]}\b", start[3])
             ):
                 raise InputError(
                     f"equations['START_TRIAL']: '{line.strip()}' starts from the trial before, "
-                    f"which is lost at chunk borders: give {start[1]} a value of its own."
+                    f"which is lost at chunk borders: give {start[1]} a value of its own, or, to "
+                    f"keep it, one to begin with, as values={{'cells.{start[1]}': ...}}."
                 )
         added = self._added_names()
         for group in groups:
@@ -498,15 +531,17 @@ class BidirectionalNetwork:
                 if (
                     group is objects.cells
                     and equation.type == DIFFERENTIAL_EQUATION
+                    and name not in carried
                     and not re.search(start, self.equations["START_TRIAL"], re.MULTILINE)
                 ):
                     raise InputError(
                         f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
-                        f"'{equation.varname} = ...' to equations['START_TRIAL']."
+                        f"'{equation.varname} = ...' to equations['START_TRIAL'] (or, to go on "
+                        f"from trial to trial, give it one value to begin with, as "
+                        f"values={{{name!r}: ...}})."
                     )
-
-                if equation.varname in added and equation.type == PARAMETER and not (
-                    {"constant", "linked"} & {*equation.flags}
+                if equation.varname in added - {*self.carried} and equation.type == PARAMETER and (
+                    not {"constant", "linked"} & {*equation.flags}
                 ):
                     self._check_starts(group.name, equation.varname)
 
@@ -532,10 +567,12 @@ class BidirectionalNetwork:
                 starts |= not own and string == (start or string)
         if counts and not starts:
             where = f"to equations[{start!r}]" if start else "before it"
+            keep = " (only variables of single cells can be kept)"
+            if group == "cells":
+                keep = f", or, to keep it, give it a start, as values={{'cells.{name}': ...}}"
             raise InputError(
                 f"{name} of {group} goes on from trial to trial, which is lost at chunk borders: "
-                f"add a line '{name} = ...' {where}. Only weights, memories, mean rates and "
-                "context are kept."
+                f"add a line '{name} = ...' {where}{keep}."
             )
 
     def _check_value(self, name, variable, equation):
@@ -547,7 +584,8 @@ class BidirectionalNetwork:
         if equation.var_type != FLOAT:
             raise InputError(f"values[{name!r}]: write it without 'integer' or 'boolean'.")
         size = 1 if variable.scalar else self._size_of(name)
-        if np.size(value) != size or not np.isfinite(np.asarray(value)).all():
+        sizes = {size, 1} if name.removeprefix("cells.") in self.carried else {size}
+        if np.size(value) not in sizes or not np.isfinite(np.asarray(value)).all():
             raise InputError(
                 f"values[{name!r}]: {np.size(value)} values given, {size} needed, all finite: "
                 f"{'one' if size == 1 else 'one for each, as np.full(..)'}."
@@ -717,6 +755,7 @@ class BidirectionalNetwork:
         return self.equations[name] + self.equations.get(added, "")
 
     def _cell_equations(self):
+        """Equations of the cells, without copies of what is carried."""
         eqs, learning = self.equations, self.parameters.learning
         model = eqs["COMPARTMENTS"]
         model += eqs["APICAL_" + ("VOLTAGES" if learning.features == "voltages" else "SPIKES")]
@@ -725,6 +764,13 @@ class BidirectionalNetwork:
         if self.projection == "dense":
             model += "emit : 1  # above 0 in a step with a spike\n"
         return model
+
+    def _copies(self):
+        """Equations of the copies that chunks hand on, see `carried`."""
+        if not self.carried:
+            return ""
+        copies = "".join(f"{name}_kept : {unit}\n" for name, unit in self.carried.items())
+        return f"\n{copies}begun : 1  # 0 until a chunk's first trial has read the copies\n"
 
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -737,7 +783,7 @@ class BidirectionalNetwork:
         cells = objects.add(
             NeuronGroup(
                 layout.n_cells,
-                self._model("cells", self._cell_equations()),
+                self._model("cells", self._cell_equations() + self._copies()),
                 threshold=eqs["THRESHOLD"],
                 reset=eqs["RESET"] + "\n" + eqs["COUNT_SPIKE"],
                 refractory="t_ref" if refractory else False,
@@ -756,6 +802,9 @@ class BidirectionalNetwork:
             averages += f"emit = int(({eqs['THRESHOLD']}){ready})"
         cells.run_regularly(averages, when="average", name="cells_average")
         begin = eqs["READ_CONTROL"]
+        for x in self.carried:
+            begin += f"\n{x} = begun*{x} + (1 - begun)*{x}_kept\n{x}_kept = {x}\n"
+        begin += "begun = 1\n" if self.carried else ""
         if refractory:
             begin += eqs["END_REFRACTORY"]
         begin += eqs["START_TRIAL"]
@@ -1023,7 +1072,13 @@ class BidirectionalNetwork:
                     bounds[p.synapse_slice] = p.of_synapses(self.connectivity(p))
             values[f"{name}.w_max"] = bounds * values[f"{name}.w_max"]
         values.update(self._cell_values())
-        values.update({name: np.asarray(v, float) for name, v in self.extra_values.items()})
+        values.update(
+            {
+                name: np.asarray(value, float)
+                for name, value in self.extra_values.items()
+                if name.removeprefix("cells.") not in self.carried
+            }
+        )
         return values
 
     def recalled_stimulus(self, values, replica=0):
@@ -1255,7 +1310,7 @@ class BidirectionalNetwork:
         return learning.eta_feedback if learned else 0.0
 
     def initial_state(self, seed):
-        """What a chunk hands on to the next, at the start: weights, memories, slot, context.
+        """What a chunk hands on to the next, at the start: weights, memories, context, `carried`.
 
         Parameters
         ----------
@@ -1292,6 +1347,14 @@ class BidirectionalNetwork:
             lambda p: self._parameters_of(p).learning.rate_target
         )
         state["memory.pointer"] = state["memory.pointer"].astype(np.int32)
+        for name in self.carried:
+            start = np.asarray(self.extra_values[f"cells.{name}"], float)
+            if start.size not in (1, layout.n_cells):
+                raise InputError(
+                    f"values['cells.{name}']: {start.size} values given: one is needed, or one for "
+                    f"each of {layout.n_cells} cells."
+                )
+            state[f"cells.{name}_kept"][:] = start.ravel()
         return state
 
     @property
@@ -1305,6 +1368,7 @@ class BidirectionalNetwork:
             "cells.rate": self.layout.n_cells,
             "memory.pointer": len(self.memory_populations) * slots,
             "afferents.held": self.layout.n_afferents,
+            **{f"cells.{name}_kept": self.layout.n_cells for name in self.carried},
         }
 
     def seeds(self, seed):

@@ -19,7 +19,7 @@ from bsd.runs.engine.recording import Recording, paired_alignment
 from bsd.runs.engine.simulation import check_dataset, check_outputs, trial_inputs
 from bsd.runs.engine.standalone import read_output, trim
 from bsd.runs.engine.store import write_parquet
-from bsd.runs.engine.variables import STATE, check_inputs, input_specs
+from bsd.runs.engine.variables import check_inputs, input_specs
 from bsd.runs.literals import format_value, parse_literal
 from bsd.runs.trials import concept_encodings, replica_tables
 
@@ -271,9 +271,16 @@ def _manifest(network, n_trials, manifest, seeds):
         "afferent_spikes": "one entry per spike",
         "probe_voltages": f"one row per time step, {network.parameters.timing.steps} a trial",
     }
-    meanings = _MEANINGS | {
-        f"probe_voltages.{name}": f"{name} of the probed cells ({unit})"
-        for name, unit in network.probe_units.items()
+    meanings = {
+        **_MEANINGS,
+        **{
+            f"probe_voltages.{name}": f"{name} of the probed cells ({unit})"
+            for name, unit in network.probe_units.items()
+        },
+        **{
+            f"cells.{name}_kept": f"{name} of each cell at the end ({unit})"
+            for name, unit in network.carried.items()
+        },
     }
     outputs = {
         name: {
@@ -302,6 +309,8 @@ def _manifest(network, n_trials, manifest, seeds):
             "precision": network.precision,
             "equations": network.changed_equations,
             "probe_variables": list(network.probe_variables),
+            # all of them are in the state
+            "values": {f"cells.{name}": 0 for name in network.carried},
         },
         "populations": [
             {
@@ -330,6 +339,7 @@ def _manifest(network, n_trials, manifest, seeds):
         "probed_cells": [p.start + cell for p, cell in network.probes],
         "inputs": inputs,
         "outputs": outputs,
+        "state": list(network.state_sizes),
     }
 
 
@@ -448,7 +458,7 @@ def load_results(directory):
     outputs = {
         name: _read(directory, spec)
         for name, spec in manifest["outputs"].items()
-        if name not in STATE
+        if name not in manifest["state"]
     }
     if not outputs["afferents.finished"].any():
         raise InputError(f"the run in {directory} was interrupted: run `make run` again.")
@@ -513,8 +523,8 @@ def load_state(directory):
         As for `load_results`.
     """
     directory = Path(directory)
-    specs = _read_manifest(directory)["outputs"]
-    return {name: _read(directory, specs[name]) for name in STATE}
+    manifest = _read_manifest(directory)
+    return {name: _read(directory, manifest["outputs"][name]) for name in manifest["state"]}
 
 
 def _read_manifest(directory):
@@ -525,6 +535,8 @@ def _read_manifest(directory):
             f"{directory} is no exported project (manifest.json cannot be read): name the folder "
             "that `bsd export` wrote."
         ) from None
+    if "state" not in manifest:
+        raise InputError(f"{directory} was exported by an earlier version: export it again.")
     try:
         errors = (directory / "results" / "errors.txt").read_text().split("\n")
     except OSError:

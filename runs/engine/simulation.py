@@ -34,7 +34,7 @@ class Simulation:
     Attributes
     ----------
     state : dict of str to ndarray
-        Weights, memories, slot pointer and context; `restore` replaces them.
+        Weights, memories, slot pointer, context and what else is carried; `restore` replaces them.
     run_s : float
         Seconds spent simulating.
 
@@ -142,6 +142,50 @@ class Simulation:
             p.name: np.array(p.matrix(self.state[f"{p.synapses}.w"]))
             for p in self._projections(replica)
         }
+
+    def carried(self, replica=0):
+        """Present values of what the cells carry from trial to trial, besides weights.
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `BidirectionalNetwork.carried` names them, ``"cells.NAME"``: one value (SI units) for
+            each cell of the replica.
+
+        Raises
+        ------
+        InputError
+            If there is no such replica.
+        """
+        own = self._cells(replica)
+        return {
+            f"cells.{name}": self.state[f"cells.{name}_kept"][own] for name in self.network.carried
+        }
+
+    def set_carried(self, carried, replica=0):
+        """Replace all that `carried` returns.
+
+        Raises
+        ------
+        InputError
+            For other names or sizes.
+        """
+        own, now = self._cells(replica), self.carried(replica)
+        if {name: np.shape(value) for name, value in carried.items()} != {
+            name: value.shape for name, value in now.items()
+        }:
+            raise InputError(
+                f"carried: give {', '.join(now) or 'nothing'}, {own.sum()} values each, as the "
+                "method carried returns them."
+            )
+        for name, value in carried.items():
+            kept = np.array(self.state[f"{name}_kept"])
+            kept[own] = value
+            self.state[f"{name}_kept"] = kept
+
+    def _cells(self, replica):
+        self._projections(replica)  # refuses a replica that is none
+        return self.network.layout.per_cell(lambda p: p.replica == replica, bool)
 
     def _projections(self, replica):
         if replica not in range(self.network.layout.replicas):

@@ -4,13 +4,7 @@ import numpy as np
 
 from bsd.networks import CONTROL_COLUMNS
 
-__all__ = ["STATE", "check_inputs", "input_specs", "output_columns", "output_names"]
-
-#: Variables that a chunk of trials hands on to the next.
-STATE = (
-    "afferent_basal.w", "cortical_basal.w", "memory_pattern.mu", "memory.pointer", "cells.rate",
-    "afferents.held",
-)
+__all__ = ["check_inputs", "input_specs", "output_columns", "output_names"]
 
 #: Recorded variables: per trial (rows are trials), per event, per time step; last, whether the
 #: run came to its end (1) or was interrupted.
@@ -33,8 +27,9 @@ _OUTPUTS = (
 
 
 def output_names(network):
-    """Names of what a simulation gives back, ``"object.variable"``; `STATE` comes last."""
-    return [*_OUTPUTS, *(f"probe_voltages.{name}" for name in network.probe_variables), *STATE]
+    """Names of what a simulation gives back, ``"object.variable"``; the state comes last."""
+    probed = (f"probe_voltages.{name}" for name in network.probe_variables)
+    return [*_OUTPUTS, *probed, *network.state_sizes]
 
 
 def output_columns(network):

@@ -320,7 +320,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
         )
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
-        folder.write_arrays(file, **simulation.weights(replica))
+        folder.write_arrays(file, **simulation.weights(replica), **simulation.carried(replica))
     replicas = [
         {"replica": replica, "seed": own}
         | (

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,8 @@ class TrainedNetwork:
     seed : int
     replica : int
         Number in its cohort, 0 for a network alone.
+    carried : dict of str to ndarray
+        See `Simulation.carried`.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class TrainedNetwork:
     weights: dict
     seed: int
     replica: int = 0
+    carried: dict = field(default_factory=dict)
 
     def simulation(
         self, device="cpp", *, parameters=None, values=None, capacity=None, seed=None,
@@ -81,6 +84,7 @@ class TrainedNetwork:
         seed = self.seed if seed is None else seed
         simulation = Simulation(network, self.dataset, device, seed, progress)
         simulation.set_weights(self.weights)
+        simulation.set_carried(self.carried)
         return simulation
 
 
@@ -112,7 +116,7 @@ def open_run(folder, replica=None, *, equations=None, values=None):
 
 
 def _open(folder, replica, equations, values):
-    config, metrics, weights = _read(folder, replica)
+    config, metrics, weights, carried = _read(folder, replica)
     cohort = isinstance(config["seed"], list)
     widths = config["layers"]
     texts = {
@@ -150,7 +154,7 @@ def _open(folder, replica, equations, values):
         )
     seed = config["seed"][replica] if cohort else config["seed"]
     trained = TrainedNetwork(
-        folder, config, metrics, network, dataset, weights, seed, replica or 0
+        folder, config, metrics, network, dataset, weights, seed, replica or 0, carried
     )
     for projection in network.layout.projections:
         if np.shape(weights.get(projection.name)) != projection.shape:
@@ -231,14 +235,14 @@ def learned_weights(folder, replica=None, *, network=None):
         If it is no results folder of a finished run, or the equations are others.
     """
     with _damage_as_input_error(Path(folder)):
-        config, _, weights = _read(Path(folder), replica)
+        config, _, weights, _ = _read(Path(folder), replica)
         if network is not None:
             _check_equations(Path(folder), config, network.equations)
         return weights
 
 
 def _read(folder, replica):
-    """Configuration, metrics and weights of a run."""
+    """Configuration, metrics, weights of a run, and what else its cells carried."""
     config = yaml.safe_load((folder / "config.yaml").read_text())
     metrics = dict(json.loads((folder / "metrics.json").read_text()))
     cohort = isinstance(config["seed"], list)
@@ -250,10 +254,11 @@ def _read(folder, replica):
         )
     name = f"weights-{replica}.npz" if cohort else "weights.npz"
     with np.load(folder / name, allow_pickle=False) as arrays:
-        weights = {key: arrays[key] for key in arrays.files}
-    if not all(np.isfinite(array).all() for array in weights.values()):
+        arrays = {key: arrays[key] for key in arrays.files}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         raise InputError(f"{folder}: {name} holds weights that are not finite: it is damaged.")
-    return config, metrics, weights
+    carried = {key: array for key, array in arrays.items() if key.startswith("cells.")}
+    return config, metrics, {k: v for k, v in arrays.items() if k not in carried}, carried
 
 
 @contextmanager

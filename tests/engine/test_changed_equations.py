@@ -11,6 +11,9 @@ from bsd.networks.equation_errors import explained
 from bsd.runs.engine import Simulation
 from bsd.runs.engine import cpp as engine
 from bsd.runs.engine.cpp import structure_key
+from bsd.runs.experiments import experiment, learned_weights, open_run, run_experiment
+from bsd.runs.experiments import run as run_module
+from bsd.runs.experiments import trained as trained_module
 
 ORIGINAL = equation_set()
 
@@ -124,6 +127,113 @@ SLOW = {
     "LEARNING_VARIABLES": pyramidal.LEARNING_VARIABLES + "slow : 1",
     "START_LEARNING": ORIGINAL["START_LEARNING"] + "\nslow += 0.05*(n_s*count_unit - slow)",
 }
+
+
+#: Cells that have fired more than others become harder to excite.
+EXCITABILITY = {
+    "CELL_PARAMETERS": pyramidal.CELL_PARAMETERS
+    + "theta_h : volt\neta_h : volt (shared, constant)",
+    "THRESHOLD": "v_s > theta + theta_h",
+    "START_LEARNING": ORIGINAL["START_LEARNING"]
+    + "\ntheta_h += int(learn > 0)*eta_h*(n_s*count_unit - rate_target)",
+}
+
+
+def test_a_variable_goes_on_from_trial_to_trial(small_network, dataset, trial_table):
+    """A threshold that follows each cell's spikes, by their counts, whatever the chunks."""
+    values = {"cells.eta_h": 2 * mV, "cells.theta_h": 0.5 * mV}
+    table = trial_table(9).assign(learn=[1, 1, 0.5, 0, 1, 1, 1, 0, 0])
+    runs = {}
+    for capacity in (2, 5, 1000):
+        network = small_network(
+            equations=EXCITABILITY, values=values, capacity=capacity, replicas=2,
+            precision="float64",
+        )
+        simulation = Simulation(network, dataset, "runtime", seed=2)
+        runs[capacity] = simulation.run(table.assign(record=True)), simulation
+    recording, simulation = runs[1000]
+    for other, rest in runs.values():
+        pd.testing.assert_frame_equal(recording.spikes, other.spikes)
+        for name, value in simulation.state.items():
+            assert np.array_equal(value, rest.state[name]), name
+    learned = table.loc[table["learn"] > 0, "trial"]
+    target = simulation.network.parameters.learning.rate_target
+    timing = simulation.network.parameters.timing
+    for replica in (0, 1):
+        (carried,) = simulation.carried(replica).values()
+        counts = recording.cell_counts
+        counts = counts[(counts["replica"] == replica) & counts["trial"].isin(learned)]
+        spikes = counts[counts["population"] == "F1"].groupby("cell")["spikes"].sum()
+        p = simulation.network.layout.population("F1", 0)
+        expected = np.full(p.size, 0.5e-3 - 2e-3 * len(learned) * target)
+        expected[spikes.index] += 2e-3 * spikes / float(timing.duration * timing.f_max)
+        assert np.allclose(carried[p.cells], expected, rtol=0, atol=1e-12)
+        assert np.ptp(carried) > 1e-3
+    first, second = (simulation.carried(r)["cells.theta_h"] for r in (0, 1))
+    simulation.set_carried({"cells.theta_h": first}, replica=1)
+    assert np.array_equal(simulation.carried(1)["cells.theta_h"], first)
+    assert not np.array_equal(first, second)
+    with pytest.raises(InputError, match="carried: give cells.theta_h"):
+        simulation.set_carried({"cells.theta_h": 0})
+
+
+def test_a_potential_goes_on_from_trial_to_trial(adapting, adaptation, dataset, trial_table):
+    """Without a line in START_TRIAL; in each trial it begins where the last one left it."""
+    changes = {"START_TRIAL": ORIGINAL["START_TRIAL"] + "\nteach = 0"}
+    values = {**adaptation[1], "cells.I_w": 30 * pA}
+    table = trial_table(7).assign(record=True)
+    traces = []
+    for capacity in (3, 1000):
+        network = adapting(
+            changes, values, capacity=capacity, probe_variables=["I_w"], precision="float64"
+        )
+        traces.append(Simulation(network, dataset, "runtime", seed=2).run(table).traces)
+    keys = ["trial", "population", "cell", "t_ms"]
+    pd.testing.assert_frame_equal(*(t.sort_values(keys, ignore_index=True) for t in traces))
+    one = traces[0].groupby(["trial", "t_ms"])["value"].mean().unstack()
+    assert one.iloc[0, 0] == pytest.approx(30e-12, rel=0.1)
+    assert (one.iloc[1:, 0] > 0).all()
+
+
+def test_what_cells_carry_is_kept_with_the_weights(dataset, tmp_path, monkeypatch):
+    for module in (run_module, trained_module):
+        name = "load_data" if module is run_module else "data_set"
+        monkeypatch.setattr(module, name, lambda *_: dataset)
+    values = {"cells.eta_h": 2 * mV, "cells.theta_h": 0 * mV}
+    chosen = experiment("demo").changed(
+        hidden=(8, 7), epochs=1, equations=EXCITABILITY, values=values
+    )
+    run_experiment(chosen, tmp_path, device="runtime", seed=[1, 2])
+    trained = open_run(tmp_path, 1, equations=EXCITABILITY, values=values)
+    carried = trained.simulation("runtime").carried()["cells.theta_h"]
+    assert np.array_equal(carried, trained.carried["cells.theta_h"]) and np.ptp(carried) > 0
+    other = open_run(tmp_path, 0, equations=EXCITABILITY, values=values)
+    assert not np.array_equal(carried, other.carried["cells.theta_h"])
+    assert set(learned_weights(tmp_path, 1)) == set(trained.weights)
+
+
+@pytest.mark.parametrize(
+    "values, says",
+    [
+        ({"cells.theta_h": 0.5}, "the unit V"),
+        ({"cells.theta_h": np.zeros(3) * mV}, "3 values given"),
+        ({"cells.theta_h": 1 * mV, "cells.psi_h": 0}, "no equation has a constant"),
+        ({"normaliser.C": 0}, "for variables of single cells that go on"),
+    ],
+)
+def test_values_that_are_no_start_are_refused(small_network, dataset, values, says):
+    values = {"cells.eta_h": 2 * mV, "cells.theta_h": 0 * mV, **values}
+    with pytest.raises(InputError, match=says):
+        Simulation(small_network(equations=EXCITABILITY, values=values), dataset, "runtime")
+
+
+def test_a_start_beside_a_start_of_each_trial_is_refused(small_network, dataset):
+    anew = {**EXCITABILITY, "START_TRIAL": ORIGINAL["START_TRIAL"] + "theta_h = 0*mV"}
+    values = {"cells.eta_h": 2 * mV, "cells.theta_h": 0 * mV}
+    with pytest.raises(InputError, match="'theta_h = 0.mV' begins each trial anew"):
+        Simulation(small_network(equations=anew, values=values), dataset, "runtime")
+    fading = {**EXCITABILITY, "START_TRIAL": ORIGINAL["START_TRIAL"] + "theta_h *= 0.9"}
+    Simulation(small_network(equations=fading, values=values), dataset, "runtime")
 
 
 def test_a_variable_that_chunk_borders_would_reset_is_refused(small_network, dataset):

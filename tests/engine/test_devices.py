@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from brian2 import ms, mV, nS, prefs
+from brian2 import ms, mV, nS, pA, prefs
 
 from bsd.analysis.agreement import agreement
 from bsd.equations import InputError
@@ -49,6 +49,8 @@ def network(request, small_network, adaptation):
     base, assignments, options = STRUCTURES[request.param]
     if base == "biophysical":
         equations, values = adaptation
+        equations = {name: text for name, text in equations.items() if name != "START_TRIAL"}
+        values = {**values, "cells.I_w": 10 * pA}  # goes on from trial to trial
         options = {**options, "equations": equations, "values": values, "probe_variables": ["I_w"]}
     return small_network(base, assignments=assignments, **options)
 
