@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import warnings
+from dataclasses import dataclass
 
 from bsd.equations import encoders, interneurons, plasticity, pyramidal
 from bsd.equations.errors import InputError
@@ -27,6 +28,7 @@ __all__ = [
     "LearningParameters",
     "ModelParameters",
     "TimingParameters",
+    "assignments",
     "code_lines",
     "digest",
     "equation_set",
@@ -148,6 +150,41 @@ def code_lines(equations):
             yield string, line.partition("#")[0]
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A statement of an equation string that sets a variable.
+
+    Attributes
+    ----------
+    string : str
+        Name of the equation string.
+    line : str
+        Without its comment.
+    target : str
+        The variable, without ``_pre`` or ``_post``.
+    value : str
+        Right-hand side.
+    from_before : bool
+        Whether the new value depends on the old one.
+    """
+
+    string: str
+    line: str
+    target: str
+    value: str
+    from_before: bool
+
+
+def assignments(equations):
+    """All `Assignment` of equation strings, as `code_lines`."""
+    for string, code in code_lines(equations):
+        found = re.match(r"\s*(\w+?)(?:_pre|_post)?\s*(\*\*|//|[-+*/%]?)=(?!=)(.*)", code)
+        if found and ":" not in code:
+            target, operator, value = found.groups()
+            own = bool(operator) or re.search(rf"\b{target}(_pre|_post)?\b", value) is not None
+            yield Assignment(string, code.strip(), target, value, own)
+
+
 def _check_drawn(equations):
     """Refuse numbers that would differ from chunk to chunk, device to device and run to run."""
     for string, code in code_lines(equations):
@@ -161,18 +198,19 @@ def _check_drawn(equations):
 
 def _check_assigned(equations):
     """Refuse a misspelt variable on the left: Brian2 would make it a local one, without a word."""
-    assigned, known = [], set(_OF_BRIAN2)
-    for string, code in code_lines(equations):
-        line, statement = code.strip(), re.match(r"\s*(\w+)\s*[-+*/%]?=(?!=)", code)
-        if statement and ":" not in code:
-            assigned.append((string, statement[1], line))
-            code = code[statement.end():]
+    assigned = list(assignments(equations))
+    statements = {one.line for one in assigned}
+    read = [one.value for one in assigned]
+    read += [code for _, code in code_lines(equations) if code.strip() not in statements]
+    known = set(_OF_BRIAN2)
+    for code in read:
         known.update(re.findall(r"[A-Za-z_]\w*", re.sub(r"\bd(\w+)/dt\b", r"\1", code)))
-    for string, name, line in assigned:
-        if re.sub("_(pre|post)$", "", name) not in known and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+    known |= {re.sub("_(pre|post)$", "", name) for name in known}
+    for one in assigned:
+        if one.target not in known:
+            near = difflib.get_close_matches(one.target, known, 1)
             hint = f" Is {near[0]} meant?" if near else ""
             raise InputError(
-                f"equations[{string!r}]: '{line}' sets {name}, which no equation declares and "
-                f"nothing reads.{hint}"
+                f"equations[{one.string!r}]: '{one.line}' sets {one.target}, which no equation "
+                f"declares and nothing reads.{hint}"
             )

@@ -29,6 +29,7 @@ from bsd.equations import (
     DISCRETE,
     InputError,
     ModelParameters,
+    assignments,
     code_lines,
     digest,
     equation_set,
@@ -497,24 +498,21 @@ class BidirectionalNetwork:
                 raise InputError(
                     f"values[{name!r}]: no equation has a constant of that name.{hint}"
                 )
-        for line in self.equations["START_TRIAL"].splitlines():
-            start = re.match(r"\s*(\w+)\s*(\W*)=(.*)", line.partition("#")[0])
-            if start and start[1] in self.carried and not start[2] and not re.search(
-                rf"\b{start[1]}\b", start[3]
-            ):
+        starts = [one for one in assignments(self.equations) if one.string == "START_TRIAL"]
+        for start in starts:
+            name = f"cells.{start.target}"
+            if name in carried and not start.from_before:
                 raise InputError(
-                    f"equations['START_TRIAL']: '{line.strip()}' begins each trial anew, and "
-                    f"values['cells.{start[1]}'] is a start for all of them: leave out one of both."
+                    f"equations['START_TRIAL']: '{start.line}' begins each trial anew, and "
+                    f"values[{name!r}] is a start for all of them: leave out one of both."
                 )
-            if start and f"cells.{start[1]}" not in {*given, *carried} and (
-                start[2] or re.search(rf"\b{start[1]}\b", start[3])
-            ):
+            if start.from_before and name not in {*given, *carried}:
                 raise InputError(
-                    f"equations['START_TRIAL']: '{line.strip()}' starts from the trial before, "
-                    f"which is lost at chunk borders: give {start[1]} a value of its own, or, to "
-                    f"keep it, one to begin with, as values={{'cells.{start[1]}': ...}}."
+                    f"equations['START_TRIAL']: '{start.line}' starts from the trial before, which "
+                    f"is lost at chunk borders: give {start.target} a value of its own, or, to "
+                    f"keep it, one to begin with, as values={{{name!r}: ...}}."
                 )
-        added = self._added_names()
+        started, added = {start.target for start in starts}, self._added_names()
         for group in groups:
             for equation in group.equations.values():
                 name = f"{group.name}.{equation.varname}"
@@ -527,12 +525,11 @@ class BidirectionalNetwork:
                         f"the constant {equation.varname} of {group.name} has no value: give it as "
                         f"values={{{name!r}: ...}}."
                     )
-                start = rf"^\s*{equation.varname}\s*="
                 if (
                     group is objects.cells
                     and equation.type == DIFFERENTIAL_EQUATION
                     and name not in carried
-                    and not re.search(start, self.equations["START_TRIAL"], re.MULTILINE)
+                    and equation.varname not in started
                 ):
                     raise InputError(
                         f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
@@ -558,14 +555,9 @@ class BidirectionalNetwork:
     def _check_starts(self, group, name):
         """Refuse an added variable that counts on what it was in the trial before."""
         start = {"cells": "START_TRIAL", "afferents": "START_AFFERENT_TRIAL"}.get(group)
-        counts = starts = False
-        for string, code in code_lines(self.equations):
-            statement = re.match(rf"\s*{name}(_pre|_post)?\s*([-+*/%]?)=(.*)", code)
-            if statement and ":" not in code:
-                own = bool(statement[2]) or re.search(rf"\b{name}\b", statement[3]) is not None
-                counts |= own
-                starts |= not own and string == (start or string)
-        if counts and not starts:
+        own = [one for one in assignments(self.equations) if one.target == name]
+        counts = any(one.from_before for one in own)
+        if counts and all(one.from_before or one.string != (start or one.string) for one in own):
             where = f"to equations[{start!r}]" if start else "before it"
             keep = " (only variables of single cells can be kept)"
             if group == "cells":

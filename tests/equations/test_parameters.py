@@ -1,5 +1,7 @@
 """Parameters: what is refused, and that the message names the cure."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from brian2 import Hz, Mohm, Quantity, ms, mV, nS, second, volt
@@ -49,9 +51,9 @@ from bsd.equations import (
         ("cell.tau_some", 1 * ms, "did you mean cell.tau_soma"),
         ("tau_soma", 1 * ms, "did you mean cell.tau_soma"),
         ("soma.tau_soma", 1 * ms, "did you mean"),
-        ("cell.g_as", 1 * nS, "cell.g_apical is meant"),
-        ("learning.g_as", 1 * nS, "cell.g_apical is meant"),
-        ("theta", 1 * mV, "cell.V_threshold is meant"),
+        ("cell.g_as", 1 * nS, "did you mean cell.g_apical"),
+        ("learning.g_as", 1 * nS, "did you mean cell.g_apical"),
+        ("theta", 1 * mV, "did you mean cell.V_threshold"),
         ("zzz", 1, "unknown parameter 'zzz'"),
     ],
 )
@@ -150,7 +152,7 @@ def test_equation_strings_are_replaced_by_name():
     [
         ({"RESET": "v_soma = V_r"}, "RESET.*sets v_soma, which no equation declares.*v_s meant"),
         ({"RESET": "v_s = V_r\nw_adapt = w_ad + b_ad"}, "sets w_adapt"),
-        ({"RECEIVE_APICAL": "I_apical_post += I_epsc_post"}, "sets I_apical_post"),
+        ({"RECEIVE_APICAL": "I_apical_post += I_epsc_post"}, "'I_apical_post += .*' sets I_apical,"),
     ],
 )
 def test_a_misspelt_variable_on_the_left_is_refused(changes, says):
@@ -218,3 +220,13 @@ def test_asymmetry_of_the_recalled_stimulus_needs_spikes():
 def test_mse_loss_needs_spikes():
     with pytest.raises(InputError, match="use learning.features = 'spikes'"):
         DISCRETE.updated({"learning.loss": "mse", "learning.features": "voltages"})
+
+
+def test_a_symbol_means_one_parameter():
+    symbols = [
+        entry.metadata["symbol"]
+        for section in fields(DISCRETE)
+        for entry in fields(getattr(DISCRETE, section.name))
+        if entry.metadata["symbol"] != "-"
+    ]
+    assert len(symbols) > 30 and len(set(symbols)) == len(symbols)
