@@ -275,24 +275,19 @@ def _probed(network, table, outputs, replica, variables):
     kept = np.flatnonzero(table["record"].astype(bool))
     steps = (kept[:, None] * timing.steps + np.arange(timing.steps)).ravel()
     t_ms = np.arange(timing.steps) * float(timing.dt) * 1e3
-    frames = []
-    for column, (population, cell) in enumerate(network.probes):
-        if population.replica != replica:
-            continue
-        for variable, columns in variables.items():
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "trial": np.repeat(table["trial"].to_numpy()[kept], timing.steps),
-                        "t_ms": np.tile(t_ms, len(kept)),
-                        **_labels(population),
-                        "cell": cell,
-                        **columns,
-                        "value": outputs[f"probe_voltages.{variable}"][steps, column],
-                    }
-                )
-            )
-    return pd.concat(frames, ignore_index=True)
+    probes = [
+        (column, {**_labels(population), "cell": cell})
+        for column, (population, cell) in enumerate(network.probes)
+        if population.replica == replica
+    ]
+    courses = [(column, variable) for column, _ in probes for variable in variables]
+    labels = pd.DataFrame([{**probe, **own} for _, probe in probes for own in variables.values()])
+    frame = labels.iloc[np.repeat(np.arange(len(labels)), len(steps))].reset_index(drop=True)
+    trial = np.repeat(table["trial"].to_numpy()[kept], timing.steps)
+    frame.insert(0, "trial", np.tile(trial, len(labels)))
+    frame.insert(1, "t_ms", np.tile(t_ms, len(kept) * len(labels)))
+    values = [outputs[f"probe_voltages.{variable}"][steps, column] for column, variable in courses]
+    return frame.assign(value=np.concatenate(values))
 
 
 def _recalled(network, table, outputs, replica):

@@ -106,8 +106,7 @@ def check_table(table, dataset, n_concepts):
     if not table["draw"].between(0, 2**31 - 1).all():
         raise InputError("trial table: column 'draw' must lie in 0 to 2147483647.")
     table["source"] = table["source"].str.replace(" ", "")
-    parts = table["source"].str.split("+").map(frozenset)
-    for used in parts.unique():
+    for used in (frozenset(source.split("+")) for source in table["source"].unique()):
         if used != {"nothing"} and not used <= set(SOURCES):
             raise InputError(
                 f"trial table: unknown source {sorted(used - set(SOURCES))[0]!r}; join "
@@ -211,14 +210,18 @@ def _check_kinds(table):
     """Give every column its type, or say which one has other values."""
     none = ("stimulus", "concept", "other_stimulus", "other_concept", "part", "mask")
     for name in none:  # a trial may have none of them
-        table[name] = table[name].astype(object).where(table[name].notna(), COLUMNS[name])
+        if table[name].isna().any():
+            table[name] = table[name].astype(object).where(table[name].notna(), COLUMNS[name])
     for name, default in COLUMNS.items():
+        values = table[name]
         if isinstance(default, str):
-            if not all(isinstance(value, str) for value in table[name]):
-                raise InputError(f"trial table: column {name!r} must hold text only.")
-            table[name] = table[name].astype(str)
+            if not isinstance(values.dtype, pd.StringDtype) or values.isna().any():
+                if not all(isinstance(value, str) for value in values):
+                    raise InputError(f"trial table: column {name!r} must hold text only.")
+                table[name] = values.astype(str)
             continue
-        values = pd.to_numeric(table[name].astype(object), errors="coerce")
+        if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
+            values = pd.to_numeric(values.astype(object), errors="coerce")
         if not np.isfinite(values).all():
             raise InputError(
                 f"trial table: column {name!r} must hold finite numbers only (join tables with "
