@@ -224,6 +224,11 @@ def decision_times(spikes, trials, encodings, dt_ms):
     pandas.DataFrame
         ``trial, decision_ms`` (end of the step, from the start of the trial), ``decision_spikes``
         (output spikes up to then); NaN for a trial without a decision.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
     """
     require_columns(spikes, ["trial", "t_ms", "cell"], "spikes")
     by_trial = dict(tuple(spikes.groupby("trial")))
@@ -261,6 +266,11 @@ def psychometric_curve(trials):
     pandas.DataFrame
         ``blend, n_trials, first, second, neither, none``: fractions of the trials in which the
         first, the second, another concept or none was perceived.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
     """
     require_columns(trials, ["blend", "percept", "concept", "other_concept"], "trials")
     percept = trials["percept"]

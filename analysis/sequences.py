@@ -44,6 +44,11 @@ def forecast_frame(evidence, trials, targets, values):
     DataFrame
         Columns trial, replica, epoch, and those of `targets`, and forecast; values in SDs of the
         training part.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
     """
     require_columns(evidence, ["trial", "replica", "candidate", "spikes"], "evidence")
     require_columns(trials, ["trial", "replica", "epoch", "stimulus"], "trials")
@@ -73,6 +78,11 @@ def forecast_errors(forecast):
         ``mse``, and ``mse_mean``, ``mse_persistence``, ``mse_seasonal``, ``mse_seasonal_change`` as
         far as the frame has them (without a season the third is left out, older runs lack the
         last); in squared SDs of the training part.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
     """
     require_columns(forecast, ["actual", "forecast"], "forecast")
     names = {"mse": "forecast"} | {f"mse_{name}": name for name in SIMPLE if name in forecast}

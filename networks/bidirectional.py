@@ -1313,6 +1313,11 @@ class BidirectionalNetwork:
         -------
         dict of str to ndarray
             Keys ``"object.variable"``.
+
+        Raises
+        ------
+        InputError
+            As `seeds`, or if the start of what is `carried` has another size than one or the cells.
         """
         layout, seeds = self.layout, self.seeds(seed)
         weights = {name: np.zeros(n) for name, n in self._synapse_numbers().items()}

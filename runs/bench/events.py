@@ -80,6 +80,11 @@ def count_events(network, inputs, outputs, n_trials):
     -------
     DataFrame
         Columns propagation, one_to_one, updates; one row per trial.
+
+    Raises
+    ------
+    ValueError
+        For networks that learn in another way than counted here.
     """
     learning = network.parameters.learning
     if network.layout.replicas > 1 or network.fields.local or learning.homeostasis > 0:

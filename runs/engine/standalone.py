@@ -249,6 +249,13 @@ class StandaloneSimulator:
         -------
         dict of str to ndarray
             All that `output_names` says, per-trial ones as ``(n_trials, cells)``.
+
+        Raises
+        ------
+        OSError
+            If the folder of temporary files cannot be written.
+        RuntimeError
+            If the program fails or is killed.
         """
         inputs = check_inputs(self.specs, inputs)
         with tempfile.TemporaryDirectory(prefix="bsd-") as scratch:

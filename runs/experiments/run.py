@@ -201,6 +201,10 @@ def run_experiment(
     ------
     InputError
         For whatever the user can mend.
+    NotFiniteError
+        If the network diverges.
+    RuntimeError
+        If the compiler or the simulation fails.
     """
     progress = progress or (lambda *_: None)
     seeds = checked_seeds(list(seed) if isinstance(seed, tuple) else seed)
