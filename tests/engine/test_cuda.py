@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from brian2 import ms
+from brian2 import ms, mV
 from brian2.core.functions import Function
 
-from bsd.equations import InputError
+from bsd.equations import InputError, plasticity, pyramidal
 from bsd.equations.randomness import hash_uniform, uniform
 from bsd.networks import dense
 from bsd.networks.layout import Layout
@@ -39,7 +39,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g
 
 #: Between them: both parameter sets, both projections, both encoders, both features, two rules of
 #: the output, refractory period, replicas, context cells; the first is retinotopic below the
-#: output and has ON and OFF afferents.
+#: output, has ON and OFF afferents, and thresholds that go on from trial to trial.
 STRUCTURES = {
     "discrete-dense-replicas": (
         "discrete",
@@ -47,7 +47,16 @@ STRUCTURES = {
             "encoding.receptive_field": 1, "encoding.deep_field": 2, "encoding.contrast": 2.0,
             "encoding.concept_code": "tuning", "learning.top_rule": "vector",
         },
-        {"replicas": 2},
+        {
+            "replicas": 2,
+            "equations": {
+                "CELL_PARAMETERS": pyramidal.CELL_PARAMETERS + "theta_h : volt",
+                "THRESHOLD": "v_s > theta + theta_h",
+                "START_LEARNING": plasticity.START_LEARNING
+                + "theta_h += int(learn > 0)*(n_s*count_unit - rate_target)*mV",
+            },
+            "values": {"cells.theta_h": 0.5 * mV},
+        },
     ),
     "biophysical-synapses": (
         "biophysical",
