@@ -287,8 +287,9 @@ def plot_completed_images(images, image_shape, cue="left", names=None, ax=None):
         for kind, cycle, _ in rows
     ]
     percepts = [stacks["recalled", last, c]["percept"].iloc[0] for c in concepts]
+    arrow = "\n→ " if names else " → "
     titles = [
-        f"{_named(concept, names)} → {'–' if percept < 0 else _named(percept, names)}"
+        f"{_named(concept, names)}{arrow}{'–' if percept < 0 else _named(percept, names)}"
         for concept, percept in zip(concepts, percepts, strict=True)
     ]
     return image_panels(ax, grid, image_shape, [label for *_, label in rows], titles)
@@ -401,10 +402,11 @@ def plot_dissimilarity(dissimilarity, names=None, ax=None):
                 vmin=0, vmax=1.5,
             )
             n = int(own["second"].max()) + 1
-            ticks = range(0, n, max(1, n // 5))
+            ticks = range(0, n, max(1, n // (12 if names else 5)))
             labels = [_named(tick, names) for tick in ticks]
-            ax.set_xticks(ticks, labels if row else [], rotation=90 if names else 0)
-            ax.set_yticks(ticks, labels)
+            size = {"fontsize": 6.5, "parse_math": False} if names else {}
+            ax.set_xticks(ticks, labels if row else [], rotation=90 if names else 0, **size)
+            ax.set_yticks(ticks, labels, **size)
             if row == 0:
                 ax.set_title(f"layer {layer}", loc="center")
             else:

@@ -136,6 +136,8 @@ def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
     """
     n_rows, n_columns = len(stacks), len(stacks[0])
     side = (WIDTH - 1.5) / max(n_columns, 5)
+    # a character is as wide as two thirds of its size in points, 72 to the inch
+    longest = max(1, *(len(line) for title in titles for line in title.split("\n")))
     is_vector = image_shape[0] == 1  # its bars are as high as there is room for
     proportion = 0.4 if is_vector else image_shape[0] / image_shape[1]
     height = 0.4 + n_rows * (side * proportion + (0.2 if below else 0))
@@ -152,7 +154,8 @@ def image_panels(ax, stacks, image_shape, row_labels, titles, below=None):
                 interpolation="nearest", aspect="auto" if is_vector else "equal",
             )
         if row == 0:
-            panel.set_title(titles[column], loc="center")
+            title = panel.set_title(titles[column], loc="center", parse_math=False)
+            title.set_fontsize(max(5, min(title.get_fontsize(), 110 * side / longest)))
         if below:
             panel.set_xlabel(below[row][column], fontsize=8.5, parse_math=False)
     for panel, label in zip(panels[:, 0], row_labels, strict=True):
