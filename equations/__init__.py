@@ -42,18 +42,18 @@ def equation_set(changes=None):
     Parameters
     ----------
     changes : dict of str to str, optional
-        New text for named strings, for example ``{"THRESHOLD": "v_s > theta + 1*mV"}``. One that
-        changes nothing is warned of.
+        New text for named strings, for example ``{"RESET": "v_s -= theta - V_r"}``; of ``ENCODERS``
+        a dict, of ``INTEGRATION_ORDER`` a list. One that changes nothing is warned of.
 
     Returns
     -------
-    dict of str to str (``ENCODERS`` is a dict of its own)
+    dict of str to str, dict or list
 
     Raises
     ------
     InputError
-        If a name is unknown, a statement assigns what no equation declares and nothing reads, or
-        a string draws from Brian2's random numbers.
+        If a name is unknown or its text of another kind, a statement assigns what no equation
+        declares and nothing reads, or a string reads Brian2's random numbers or the time.
     """
     equations = {}
     for module in (pyramidal, encoders, interneurons, plasticity):
@@ -87,6 +87,7 @@ def equation_set(changes=None):
         equations[name] = text
     _check_assigned(equations)
     _check_drawn(equations)
+    _check_time(equations)
     return equations
 
 
@@ -193,6 +194,19 @@ def _check_drawn(equations):
                 f"equations[{string!r}]: '{code.strip()}' takes {drawn[0].rstrip('( ')} of Brian2, "
                 "with which a seed does not give its result again: use hash_uniform(key, draw, "
                 "step), see Noise in docs/equations.md."
+            )
+
+
+def _check_time(equations):
+    """Refuse the time, which begins anew with each chunk of trials."""
+    within_trial = r"timestep\(t, step_duration\) % steps_per_trial"
+    allowed = rf"{within_trial}|trials_over\(timestep\(t, trial_duration\)|(control|drive)\(t,"
+    for string, code in code_lines(equations):
+        if re.search(r"\bt\b", re.sub(allowed, "", code)):
+            raise InputError(
+                f"equations[{string!r}]: '{code.strip()}' reads the time t, which begins anew with "
+                "each chunk of trials: take the step in the trial, timestep(t, step_duration) % "
+                "steps_per_trial."
             )
 
 

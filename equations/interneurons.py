@@ -92,8 +92,8 @@ ra_post = r_pre*r_a_pre  : 1 (summed)
 
 #: What a softmax at the top needs besides.
 POOL_CELLS_SOFTMAX = """
-Z_post = exp(beta_pre*u_pre)   : 1 (summed)
-A_post = r_a_pre               : 1 (summed)
+Z_post = exp(clip(softmax_pre*beta_pre*u_pre, -80, 80)) : 1 (summed)
+A_post = r_a_pre                                        : 1 (summed)
 """
 
 #: What a population vector needs besides.

@@ -107,8 +107,9 @@ e_rate = homeostasis*(rate_target - rate)
 delta = reco*(slope*e_reco + psi*e_rate) + delta_spikes*psi*e_spikes + delta_volts*e_volts
 """
 
+#: Clipped to what single precision holds.
 ERROR_SOFTMAX = """
-delta += softmax*(r_a/(A + 1e-12) - exp(beta*u)/Z)
+delta += softmax*(r_a/(A + 1e-12) - exp(clip(softmax*beta*u, -80, 80))/Z)
 """
 
 #: S times minus the gradient of (F_a - F)^2 / 2; F = sum_j place_j r_j / S, S = sum_j vote_j r_j.

@@ -45,7 +45,7 @@ dv_a/dt = (E_L - v_a + R_a*I_a) / tau_a                               : volt   #
 #: Voltage features (the paper's): it receives the partner's basal drive, a graded signal inside
 #: the pair; cells whose partner is an afferent (`graded` = 0) receive its spikes as before.
 APICAL_VOLTAGES = """
-dv_a/dt = (E_L - v_a + (1 - graded)*R_a*I_a + graded*partner_drive) / tau_a : volt
+dv_a/dt = (E_L - v_a + (1 - graded)*R_a*I_a + graded*apical*partner_drive) / tau_a : volt
 partner_drive                                                         : volt   # v_b - E_L of it
 v_b_partner                                                           : volt (linked)
 graded                                                                : 1 (constant)
@@ -94,7 +94,7 @@ n_a         : 1    # apical spikes of the trial (the partner's)
 apical      : 1 (constant)  # 1, or 0 where the apical dendrite is blocked
 psi         : 1    # trial mean of the surrogate derivative, at the potential before reset
 u           : 1    # trial mean of the basal drive, in units of R_b I_u
-u_a         : 1    # trial mean of the apical drive, in units of R_a I_u
+u_a         : 1    # trial mean of the apical drive, in units of R_a I_u (graded: R_b I_u)
 """
 
 #: Once per step, after the voltages moved and before spikes reset them.
@@ -104,7 +104,7 @@ u += step_unit * (v_b - E_L) / (R_b*I_u)
 """
 
 TRIAL_AVERAGES_APICAL = """
-u_a += step_unit * (v_a - E_L) / (R_a*I_u)
+u_a += step_unit * (v_a - E_L) / ((graded*R_b + (1 - graded)*R_a)*I_u)
 """
 
 #: Arrival of a partner's spike at the apical dendrite.

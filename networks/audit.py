@@ -115,6 +115,8 @@ def audit(network, weights=None):
             if isinstance(group, NeuronGroup):
                 group.equations.check_units(group, run_namespace={})
                 group.state_updater.update_abstract_code(run_namespace={})
+        for thing in objects.network().sorted_objects:
+            thing.before_run({})  # units of all other statements
         _set_values(network, objects, weights)
         table = _Auditor(network, objects, weights is not None).table()
         del objects

@@ -54,6 +54,9 @@ N_PROBES = 8
 #: Of the three compartments; always recorded.
 POTENTIALS = ("v_s", "v_b", "v_a")
 
+#: Variables of the cells that are read outside the equations.
+NEEDED = (*POTENTIALS, "n_s", "n_a", "u", "n_changed", "rate")
+
 #: Memory interneurons whose synapses take turns in the order of computation.
 MEMORY_BLOCK = 4
 
@@ -72,6 +75,18 @@ STRUCTURAL = (
     "learning.weight_max",
 )
 
+#: Strings in which a variable of a group can be set anew in each trial.
+ONCE_A_TRIAL = {
+    "cells": {
+        "READ_CONTROL", "START_TRIAL", "FEATURES", "PATTERN", "ERROR", "ERROR_SOFTMAX",
+        "ERROR_VECTOR", "START_LEARNING",
+    },
+    "afferents": {"START_AFFERENT_TRIAL", "AFFERENT_FEATURE", "ENCODERS"},
+}
+
+#: Strings that set variables of afferents; others set those of cells and interneurons.
+SET_IN_AFFERENTS = {*ONCE_A_TRIAL["afferents"], "COUNT_AFFERENT_SPIKE", "RELAY", "HOLD_CONTEXT"}
+
 #: What is shared by the cells of a group as long as there is one replica.
 _OWN_OF_REPLICA = {
     "afferents": {"learn", "recording", "loss", "draw", "carry", "replica"},
@@ -88,6 +103,16 @@ CONTROL_COLUMNS = (
 @functools.cache  # each call adds a filter to Brian2's log
 def _suppress(name):
     BrianLogger.suppress_name(name)
+
+
+def _letters(text):
+    """An equation string without comments and blanks; what is no string as it is."""
+    return "".join(map("".join, without_comments(text))) if isinstance(text, str) else text
+
+
+def _lines(*texts):
+    """Equation strings one below the other, whatever each of them ends with."""
+    return "\n".join(texts)
 
 
 class BrianObjects:
@@ -255,7 +280,7 @@ class BidirectionalNetwork:
         self.probe_variables = tuple(probe_variables)
         changed = [
             name for name, text in COMPUTED.items()
-            if without_comments(self.equations[name]) != without_comments(text)
+            if _letters(self.equations[name]) != _letters(text)
         ]
         if changed and projection == "dense":
             raise InputError(
@@ -439,6 +464,9 @@ class BidirectionalNetwork:
     def create(self):
         """Make the Brian2 objects of the network on the current device.
 
+        Brian2's preference ``core.default_float_dtype`` becomes that of the network, as code is
+        generated with it.
+
         Returns
         -------
         BrianObjects
@@ -448,6 +476,11 @@ class BidirectionalNetwork:
             `context` and, of more than one trial, `context_chain`; monitors; `trial_cells`,
             `trial_afferents`, `trial_cosine` (TrialRecords); `drive` and `control` (TimedArrays);
             `dense` (DenseProjection by Synapses name).
+
+        Raises
+        ------
+        InputError
+            If changed equations or `values` do not fit the network.
         """
         prefs.core.default_float_dtype = getattr(np, self.precision)
         # the first two are meant; objects may also be made only to be described
@@ -463,8 +496,17 @@ class BidirectionalNetwork:
         self._create_learning(objects)
         self._create_monitors(objects)
         self._check_in_use()
+        self._check_bound()
         self._check_additions(objects)
         return objects
+
+    def _check_bound(self):
+        """Refuse weights that could grow where there is no synapse."""
+        if self._masked and "w_max" not in _letters(self.equations["LEARN"]):
+            raise InputError(
+                "equations['LEARN'] lets weights grow outside the receptive fields: bound w by "
+                "w_max, which is 0 where there is no synapse, as in 'w = clip(..., -w_max, w_max)'."
+            )
 
     def _check_in_use(self):
         """Refuse a changed equation string that this network does without."""
@@ -472,7 +514,7 @@ class BidirectionalNetwork:
         for name, text in self.changed_equations.items():
             if name in self.equations.read:
                 continue
-            if without_comments(text) != without_comments(own[name]):
+            if _letters(text) != _letters(own[name]):
                 raise InputError(
                     f"equations[{name!r}] is not in use with these parameters: leave it out, or "
                     "choose the rule or option that it belongs to (`bsd show` names the strings "
@@ -512,9 +554,20 @@ class BidirectionalNetwork:
                     f"is lost at chunk borders: give {start.target} a value of its own, or, to "
                     f"keep it, one to begin with, as values={{{name!r}: ...}}."
                 )
-        started, added = {start.target for start in starts}, self._added_names()
+        started = {start.target for start in starts}
+        begins = {
+            objects.cells: ("START_TRIAL", started),
+            objects.afferents: (
+                "START_AFFERENT_TRIAL",
+                {
+                    one.target for one in assignments(self.equations)
+                    if one.string == "START_AFFERENT_TRIAL"
+                },
+            ),
+        }
         for group in groups:
-            for equation in group.equations.values():
+            event_driven = getattr(group, "event_driven", None) or {}
+            for equation in (*group.equations.values(), *event_driven.values()):
                 name = f"{group.name}.{equation.varname}"
                 if name in self.extra_values:
                     self._check_value(name, group.variables[equation.varname], equation)
@@ -525,21 +578,23 @@ class BidirectionalNetwork:
                         f"the constant {equation.varname} of {group.name} has no value: give it as "
                         f"values={{{name!r}: ...}}."
                     )
-                if (
-                    group is objects.cells
-                    and equation.type == DIFFERENTIAL_EQUATION
-                    and name not in carried
-                    and equation.varname not in started
-                ):
-                    raise InputError(
-                        f"d{equation.varname}/dt has no start: trials begin at rest, so add a line "
-                        f"'{equation.varname} = ...' to equations['START_TRIAL'] (or, to go on "
-                        f"from trial to trial, give it one value to begin with, as "
-                        f"values={{{name!r}: ...}})."
+                if name in {*self.state_sizes, *carried}:
+                    continue
+                string, started = begins.get(group, (None, ()))
+                if equation.type == DIFFERENTIAL_EQUATION and equation.varname not in started:
+                    cure = (
+                        "only cells and afferents can have one: give it to a cell."
+                        if string is None
+                        else f"trials begin at rest, so add a line '{equation.varname} = ...' to "
+                        f"equations[{string!r}]"
+                        + (
+                            " (or, to go on from trial to trial, give it one value to begin with, "
+                            f"as values={{{name!r}: ...}})."
+                            if group is objects.cells else "."
+                        )
                     )
-                if equation.varname in added - {*self.carried} and equation.type == PARAMETER and (
-                    not {"constant", "linked"} & {*equation.flags}
-                ):
+                    raise InputError(f"d{equation.varname}/dt of {group.name} has no start: {cure}")
+                if equation.type == PARAMETER and not {"constant", "linked"} & {*equation.flags}:
                     self._check_starts(group.name, equation.varname)
 
     def _added_names(self):
@@ -553,14 +608,19 @@ class BidirectionalNetwork:
         return now - own
 
     def _check_starts(self, group, name):
-        """Refuse an added variable that counts on what it was in the trial before."""
+        """Refuse a variable that counts on what it was in the trial before."""
         start = {"cells": "START_TRIAL", "afferents": "START_AFFERENT_TRIAL"}.get(group)
-        own = [one for one in assignments(self.equations) if one.target == name]
+        of_afferents = group == "afferents"
+        own = [
+            one for one in assignments(self.equations)
+            if one.target == name and (one.string in SET_IN_AFFERENTS) == of_afferents
+        ]
         counts = any(one.from_before for one in own)
-        if counts and all(one.from_before or one.string != (start or one.string) for one in own):
+        once = ONCE_A_TRIAL.get(group, {one.string for one in own})
+        if counts and all(one.from_before or one.string not in once for one in own):
             where = f"to equations[{start!r}]" if start else "before it"
-            keep = " (only variables of single cells can be kept)"
-            if group == "cells":
+            keep = " (what changed equations add to the cells can be kept, nothing else)"
+            if group == "cells" and name in self._added_names():
                 keep = f", or, to keep it, give it a start, as values={{'cells.{name}': ...}}"
             raise InputError(
                 f"{name} of {group} goes on from trial to trial, which is lost at chunk borders: "
@@ -640,7 +700,7 @@ class BidirectionalNetwork:
         afferents = objects.add(
             NeuronGroup(
                 layout.n_afferents,
-                self._model("afferents", eqs["AFFERENT"]) + wiring,
+                self._model("afferents", _lines(eqs["AFFERENT"], wiring)),
                 threshold="emit > 0",
                 reset=eqs["COUNT_AFFERENT_SPIKE"],
                 events=events,
@@ -700,7 +760,7 @@ class BidirectionalNetwork:
         normaliser = objects.add(
             NeuronGroup(
                 len(layout.populations),
-                self._model("normaliser", self._with_top_rule("NORMALISER")) + extra,
+                self._model("normaliser", _lines(self._with_top_rule("NORMALISER"), extra)),
                 dt=timing.duration,
                 name="normaliser",
             )
@@ -714,7 +774,7 @@ class BidirectionalNetwork:
         memory = objects.add(
             NeuronGroup(
                 k * len(populations),
-                self._model("memory", eqs["MEMORY"]) + (eqs["MEMORY_INFONCE"] if infonce else ""),
+                self._model("memory", _lines(eqs["MEMORY"], eqs["MEMORY_INFONCE"] * bool(infonce))),
                 events={"store": "slot == pointer and learn > 0"},
                 dt=timing.duration,
                 namespace=self._namespace,
@@ -744,25 +804,25 @@ class BidirectionalNetwork:
     def _with_top_rule(self, name):
         """A string of equations, with what the rule of the output adds to it."""
         added = f"{name}_{self.parameters.learning.top_rule.upper()}"
-        return self.equations[name] + self.equations.get(added, "")
+        return _lines(self.equations[name], self.equations.get(added, ""))
 
     def _cell_equations(self):
         """Equations of the cells, without copies of what is carried."""
         eqs, learning = self.equations, self.parameters.learning
-        model = eqs["COMPARTMENTS"]
-        model += eqs["APICAL_" + ("VOLTAGES" if learning.features == "voltages" else "SPIKES")]
-        model += eqs["CELL_PARAMETERS"] + eqs["LEARNING_VARIABLES"]
-        model += self._with_top_rule("CELL_LEARNING")
-        if self.projection == "dense":
-            model += "emit : 1  # above 0 in a step with a spike\n"
-        return model
+        return _lines(
+            eqs["COMPARTMENTS"],
+            eqs["APICAL_" + ("VOLTAGES" if learning.features == "voltages" else "SPIKES")],
+            eqs["CELL_PARAMETERS"],
+            eqs["LEARNING_VARIABLES"],
+            self._with_top_rule("CELL_LEARNING"),
+            "emit : 1  # above 0 in a step with a spike" if self.projection == "dense" else "",
+        )
 
     def _copies(self):
         """Equations of the copies that chunks hand on, see `carried`."""
-        if not self.carried:
-            return ""
-        copies = "".join(f"{name}_kept : {unit}\n" for name, unit in self.carried.items())
-        return f"\n{copies}begun : 1  # 0 until a chunk's first trial has read the copies\n"
+        copies = [f"{name}_kept : {unit}" for name, unit in self.carried.items()]
+        begun = "begun : 1  # 0 until a chunk's first trial has read the copies"
+        return _lines(*copies, begun) if copies else ""
 
     def _create_cells(self, objects):
         eqs, timing, layout = self.equations, self.parameters.timing, self.layout
@@ -775,9 +835,9 @@ class BidirectionalNetwork:
         cells = objects.add(
             NeuronGroup(
                 layout.n_cells,
-                self._model("cells", self._cell_equations() + self._copies()),
+                self._model("cells", _lines(self._cell_equations(), self._copies())),
                 threshold=eqs["THRESHOLD"],
-                reset=eqs["RESET"] + "\n" + eqs["COUNT_SPIKE"],
+                reset=_lines(eqs["RESET"], eqs["COUNT_SPIKE"]),
                 refractory="t_ref" if refractory else False,
                 events=events,
                 method=staggered,
@@ -787,25 +847,33 @@ class BidirectionalNetwork:
                 name="cells",
             )
         )
+        missing = [name for name in NEEDED if name not in cells.variables]
+        if missing:
+            raise InputError(
+                f"the equations of the cells lack {', '.join(missing)}, which the network records "
+                "or hands on: keep them, even where they have no part."
+            )
         # before the spike makes its cell refractory
         cells.set_event_schedule("recorded", when="thresholds", order=-1)
-        averages = eqs["TRIAL_AVERAGES"] + (eqs["TRIAL_AVERAGES_APICAL"] if graded else "")
-        if self.projection == "dense":
-            averages += f"emit = int(({eqs['THRESHOLD']}){ready})"
+        averages = _lines(
+            eqs["TRIAL_AVERAGES"],
+            eqs["TRIAL_AVERAGES_APICAL"] if graded else "",
+            f"emit = int(({eqs['THRESHOLD']}){ready})" if self.projection == "dense" else "",
+        )
         cells.run_regularly(averages, when="average", name="cells_average")
-        begin = eqs["READ_CONTROL"]
-        for x in self.carried:
-            begin += f"\n{x} = begun*{x} + (1 - begun)*{x}_kept\n{x}_kept = {x}\n"
-        begin += "begun = 1\n" if self.carried else ""
-        if refractory:
-            begin += eqs["END_REFRACTORY"]
-        begin += eqs["START_TRIAL"]
+        begin = _lines(
+            eqs["READ_CONTROL"],
+            *(f"{x} = begun*{x} + (1 - begun)*{x}_kept\n{x}_kept = {x}" for x in self.carried),
+            "begun = 1" if self.carried else "",
+            eqs["END_REFRACTORY"] if refractory else "",
+            eqs["START_TRIAL"],
+        )
         cells.run_regularly(begin, dt=timing.duration, when="begin", name="cells_begin")
         at_tick = {"dt": timing.duration}
         cells.run_regularly(eqs["FEATURES"], when="features", name="cells_features", **at_tick)
         cells.run_regularly(eqs["PATTERN"], when="compare", order=-1, name="cells_pattern",
                             **at_tick)
-        error = self._with_top_rule("ERROR") + eqs["START_LEARNING"]
+        error = _lines(self._with_top_rule("ERROR"), eqs["START_LEARNING"])
         cells.run_regularly(error, when="error", name="cells_error", **at_tick)
         cells.population = layout.per_cell(lambda p: p.index, int)
         if layout.replicas > 1:

@@ -98,7 +98,8 @@ class Simulation:
             table, self.dataset, len(concept_encodings(network, self.dataset)),
             network.layout.replicas,
         )
-        for start, stop in cut(tables[0], network.capacity):
+        for start in range(0, len(tables[0]), network.capacity):
+            stop = start + network.capacity
             pieces = [own.iloc[start:stop].reset_index(drop=True) for own in tables]
             report = (lambda n, start=start: progress(start + n)) if progress else None
             yield self._chunk(pieces, report)

@@ -302,7 +302,7 @@ WRONG = {
     "no start": (
         {"START_TRIAL": ORIGINAL["START_TRIAL"]},
         {},
-        r"dI_w/dt has no start.*'I_w = \.\.\.' to equations\['START_TRIAL'\]",
+        r"dI_w/dt of cells has no start.*'I_w = \.\.\.' to equations\['START_TRIAL'\]",
     ),
     "kept from the trial before": (
         {"START_TRIAL": ORIGINAL["START_TRIAL"] + "I_w = I_w  # carried on\n"},
@@ -469,3 +469,76 @@ def test_a_mistake_in_an_edited_file_is_named_in_one_line(small_network):
                 raise ValueError("an error occurred") from error
     with pytest.raises(RuntimeError, match="compiling"), explained(network):
         raise RuntimeError("compiling failed")
+
+
+def test_strings_may_end_with_a_comment(small_network, dataset, trial_table):
+    """What is added swallows nothing of the strings that follow."""
+    network = small_network(
+        equations={
+            "TRIAL_AVERAGES": pyramidal.TRIAL_AVERAGES.rstrip() + "\ntrace += 1  # counts steps",
+            "START_TRIAL": pyramidal.START_TRIAL.rstrip() + "\ntrace = 0  # anew",
+            "COMPARTMENTS": pyramidal.COMPARTMENTS.rstrip(),
+            "ERROR": ORIGINAL["ERROR"].rstrip() + "  # of all rules",
+            "CELL_LEARNING": ORIGINAL["CELL_LEARNING"].rstrip() + "\ntrace : 1  # steps",
+        },
+        probe_variables=["trace"],
+    )
+    plain = Simulation(small_network(), dataset, "runtime", seed=2)
+    changed = Simulation(network, dataset, "runtime", seed=2)
+    table = trial_table(3)
+    assert changed.run(table.assign(record=True)).traces["value"].max() > 1
+    plain.run(table.assign(record=True))
+    for name, value in plain.state.items():
+        assert np.array_equal(value, changed.state[name]), name
+    cells = changed.simulator.objects.cells
+    (averages,) = (one for one in cells.contained_objects if one.name == "cells_average")
+    assert "\nemit = int(" in averages.abstract_code
+
+
+CHUNKS = {
+    "a variable of the model": (
+        {"START_TRIAL": pyramidal.START_TRIAL.replace("psi = 0", "")}, "psi of cells goes on"
+    ),
+    "an equation of afferents": (
+        {"AFFERENT": ORIGINAL["AFFERENT"] + "dz/dt = -z/(10*ms) : 1\n"},
+        "dz/dt of afferents has no start.*START_AFFERENT_TRIAL",
+    ),
+    "an equation of synapses": (
+        {"PLASTIC_SYNAPSE": ORIGINAL["PLASTIC_SYNAPSE"] + "dz/dt = -z/(9*ms) : 1 (event-driven)\n"},
+        "dz/dt of afferent_basal has no start: only cells and afferents",
+    ),
+    "the time": ({"THRESHOLD": "v_s > theta + 1*mV*sin(t/ms)"}, r"reads the time t.*timestep\(t"),
+    "the number of the step": (
+        {"THRESHOLD": "v_s > theta + 1*mV*timestep(t, step_duration)"}, "reads the time t"
+    ),
+}
+
+
+@pytest.mark.parametrize("changes, says", CHUNKS.values(), ids=CHUNKS)
+def test_what_depends_on_chunks_is_refused(small_network, dataset, changes, says):
+    with pytest.raises(InputError, match=says):
+        Simulation(small_network(equations=changes), dataset, "runtime")
+
+
+def test_weights_stay_within_the_fields(small_network, dataset):
+    unbounded = {"LEARN": "w = clip(w + r_learn_pre*teach_post, 0, 4)"}
+    with pytest.raises(InputError, match="outside the receptive fields: bound w by w_max"):
+        fields = {"encoding.receptive_field": 2}
+        Simulation(small_network(equations=unbounded, assignments=fields), dataset, "runtime")
+    Simulation(small_network(equations=unbounded), dataset, "runtime")
+
+
+def test_blanks_do_not_matter(small_network):
+    dense = small_network(equations={"LEARN": ORIGINAL["LEARN"].replace(" ", "")})
+    assert dense.projection == "dense"
+    dense.create()
+
+
+def test_needed_variables_are_named(small_network, dataset):
+    changes = {
+        "APICAL_SPIKES": "", "INTEGRATION_ORDER": ["v_b", "v_s", "I_b", "I_a"],
+        "COMPARTMENTS": pyramidal.COMPARTMENTS.replace(" + g_as*(v_a - v_s)", ""),
+        "START_TRIAL": pyramidal.START_TRIAL.replace("v_a = E_L", ""),
+    }
+    with pytest.raises(InputError, match="equations of the cells lack v_a"):
+        Simulation(small_network(equations=changes), dataset, "runtime")

@@ -16,6 +16,7 @@ from brian2 import (
     prefs,
 )
 
+from bsd import equations
 from bsd.equations import InputError, interneurons, plasticity, pyramidal
 from bsd.networks import BidirectionalNetwork, audit, bidirectional
 from bsd.networks.dense import DenseProjection
@@ -108,7 +109,7 @@ def test_voltage_features_teach_by_a_graded_signal(small_network):
 
 def test_softmax_needs_a_sum_over_the_output(small_network):
     found = audit(small_network(assignments={"learning.top_rule": "softmax"}))
-    assert "exp(beta_pre*u_pre)" in evidence(found, "C2", "normaliser.Z")
+    assert "softmax_pre*beta_pre*u_pre" in evidence(found, "C2", "normaliser.Z")
 
 
 def test_evidence_is_that_of_the_objects(small_network):
@@ -480,7 +481,7 @@ def variable_shared_by_all(small_network, monkeypatch):
     network = with_error(
         small_network, "(linked)",
         NORMALISER=interneurons.NORMALISER + "mood : 1 (shared)\n",
-        NORMALISE=interneurons.NORMALISE + "mood = 1\nmood = mood/2 + 1\n",
+        NORMALISE="mood = 1\nmood = mood/2 + 1\n" + interneurons.NORMALISE,
     )
     return altered(network, change)
 
@@ -550,10 +551,12 @@ def gated_by_another_column(small_network, monkeypatch):
 
 
 def odd_trials_only(small_network, monkeypatch):
+    monkeypatch.setattr(equations, "_check_time", lambda strings: None)
     return learning(small_network, "(timestep(t, trial_duration) % 2)", projection="synapses")
 
 
 def rule_that_reads_the_time(small_network, monkeypatch):
+    monkeypatch.setattr(equations, "_check_time", lambda strings: None)
     rule = "w = clip(w + r_learn_pre*teach_post*int(t > 1*second), -w_max, w_max)"
     return small_network(projection="synapses", equations={"LEARN": rule})
 
@@ -761,3 +764,20 @@ def test_planted_violations_fail(small_network, monkeypatch, plant, broken, says
     assert failures(found) == broken, failed.to_string()
     assert says in " ".join(failed["evidence"])
     assert not found.passed
+
+
+@pytest.mark.parametrize(
+    "string, text",
+    [
+        ("THRESHOLD", "v_s > theta + 1"),
+        ("RESET", "v_s = -70"),
+        ("TRIAL_AVERAGES", pyramidal.TRIAL_AVERAGES + "u += v_b"),
+        ("START_TRIAL", pyramidal.START_TRIAL + "v_s = 0*amp"),
+        ("RECEIVE_APICAL", "I_a_post += apical_post"),
+        ("LEARN", "w = clip(w + r_learn_pre*I_u_post, -w_max, w_max)"),
+        ("AFFERENT_FEATURE", "r_learn = n_s*second"),
+    ],
+)
+def test_units_of_statements_are_checked(small_network, string, text):
+    with pytest.raises(InputError, match="do not work|unit|dimension"):
+        audit(small_network(equations={string: text}))

@@ -7,7 +7,7 @@ change of every weight.
 
 import numpy as np
 import pytest
-from brian2 import ms, mV, nS
+from brian2 import Mohm, ms, mV, nS
 
 from bsd.runs.engine import Simulation
 
@@ -371,3 +371,43 @@ def test_apical_dendrite_receives_the_partner(small_network, observed, observe, 
                 drive = unit * seen[partner]["spikes"]
                 np.testing.assert_allclose(apical[1:], drive[:-1], atol=1e-12)
     assert len(delays) == 1
+
+
+@pytest.mark.parametrize("features", ["spikes", "voltages"])
+def test_a_blocked_apical_dendrite_teaches_nothing(small_network, dataset, trial_table, features):
+    network = small_network(assignments={"learning.features": features})
+    blocked = small_network(
+        assignments={"learning.features": features},
+        values={"cells.apical": np.zeros(network.layout.n_cells)},
+    )
+    moved = []
+    for one in (network, blocked):
+        simulation = Simulation(one, dataset, "runtime", seed=2)
+        before = simulation.weights()
+        simulation.run(trial_table(6))
+        moved.append(np.abs(simulation.weights()["W0"] - before["W0"]).max())
+    assert moved[0] > 1e-3 and moved[1] == 0
+
+
+def test_a_steep_softmax_overflows_nowhere(small_network, dataset, trial_table):
+    """Neither at the output nor in populations that learn by another rule."""
+    steep = {"learning.top_rule": "softmax", "learning.softmax_gain": 1000.0}
+    simulation = Simulation(small_network(assignments=steep), dataset, "runtime", seed=2)
+    simulation.run(trial_table(4))
+    assert all(np.isfinite(value).all() for value in simulation.state.values())
+
+
+def test_units_of_the_graded_drive_are_those_of_the_basal_dendrite(small_network, dataset,
+                                                                  trial_table):
+    """No graded cell has a current in its apical dendrite: its resistance does not matter."""
+    states = []
+    for resistance in (400, 100):
+        network = small_network(
+            assignments={"learning.features": "voltages", "cell.R_apical": resistance * Mohm},
+            precision="float64",
+        )
+        simulation = Simulation(network, dataset, "runtime", seed=2)
+        simulation.run(trial_table(6))
+        states.append(simulation.weights())
+    for name in ("W1", "Theta1"):
+        assert np.allclose(states[0][name], states[1][name], rtol=0, atol=1e-12), name
