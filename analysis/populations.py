@@ -42,7 +42,8 @@ def count_matrices(cell_counts, trials=None, by=None, columns=()):
     Raises
     ------
     ValueError
-        If a column is missing, or a cell is missing or there twice in a trial.
+        If a column is missing, nothing was recorded, or a cell is missing or there twice in a
+        trial.
 
     Examples
     --------
@@ -52,6 +53,8 @@ def count_matrices(cell_counts, trials=None, by=None, columns=()):
     >>> [matrix.tolist() for _, _, matrix in count_matrices(counts)]
     [[[3.0, 0.0], [5.0, 1.0]]]
     """
+    if cell_counts.empty:
+        raise ValueError("cell_counts has no rows: set the column `record` of the trial table")
     cell_counts = plain(cell_counts, _CELLS, "cell_counts")
     cell_counts, group = grouped_by(cell_counts, trials, by)
     if columns:

@@ -171,7 +171,7 @@ def _rule(population, values):
         "cells.delta_volts": "delta rule on the basal drive",
         "cells.softmax": "softmax cross-entropy on the basal drive",
     }
-    (rule,) = (text for name, text in rules.items() if on(name))
+    rule = " and ".join(text for name, text in rules.items() if on(name)) or "no rule"
     return rule if on("cells.eta") else f"fixed ({rule} at rate 0)"
 
 

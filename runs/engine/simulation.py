@@ -227,7 +227,7 @@ class Simulation:
             if (
                 values.dtype.kind not in "fiub"
                 or not np.isfinite(values).all()
-                or np.abs(values).max(initial=0) > bound
+                or np.abs(values).max(initial=0) > bound * (1 + np.finfo(np.float32).eps)
             ):
                 raise InputError(
                     f"weights {name}: give finite numbers of at most learning.weight_max = {bound}."

@@ -469,13 +469,15 @@ def join_tables(tables):
     Raises
     ------
     InputError
-        If there is none, or something else than a table.
+        If there is none, something else than a table, or only some have a column ``replica``.
     """
     if isinstance(tables, pd.DataFrame):
         tables = [tables]
     tables = [t for one in tables for t in (one if isinstance(one, (list, tuple)) else [one])]
     if not tables or not all(isinstance(table, pd.DataFrame) for table in tables):
         raise InputError("join_tables: give trial tables, as those of training_trials.")
+    if len({"replica" in table for table in tables}) > 1:
+        raise InputError("join_tables: give a column replica to all tables or to none.")
     tables = [
         table.assign(
             **{k: v for k, v in COLUMNS.items() if v is not None and k not in table}

@@ -460,3 +460,23 @@ def test_drive_and_control_follow_the_table(small_network, dataset, trial_table)
         concept = np.zeros(6) if stimulus else encodings[dataset.y_train[row]]
         assert np.array_equal(drive[row], np.concatenate([image, concept]))
     assert not drive[4:].any() and not control[4:].any()
+
+
+def test_tables_with_and_without_replicas_are_not_joined(trial_table):
+    with pytest.raises(InputError, match="a column replica to all tables or to none"):
+        join_tables([trial_table(2).assign(replica=0), trial_table(2)])
+
+
+def test_phases_in_turn_are_one_chunk(small_network, dataset, trial_table):
+    """Each chunk is a program of its own; names of conditions must not cost one each."""
+    simulation = Simulation(small_network(capacity=5), dataset, "runtime", seed=2)
+    run, sizes = simulation.simulator.run, []
+
+    def counted(inputs, n_trials, progress=None):
+        sizes.append(n_trials)
+        return run(inputs, n_trials, progress)
+
+    simulation.simulator.run = counted
+    table = trial_table(8)
+    recording = simulation.run(table.assign(phase=["a", "b"] * 4))
+    assert sizes == [5, 3] and recording.trials["phase"].tolist() == ["a", "b"] * 4

@@ -3,11 +3,11 @@
 All of them are values that a compiled network reads when it runs:
 
 ===================  ===============================================================================
-cells silenced       their basal synapses are 0 and learn nothing: they never fire
+cells silenced       no synapses, basal or apical, that act or learn: they never fire
 apical dendrites     the partner's spikes neither reach them nor are counted (``cells.apical`` = 0)
 memory interneurons  no repulsion and no margin gating (lambda = 0)
 normaliser           a constant gain takes its place (eps = 10, far above the norms)
-feedback cut         all synapses of the backward network are 0 and learn nothing
+feedback cut         the same of all cells of the backward network
 synapses scaled      all synapses of one pathway times a factor
 ===================  ===============================================================================
 
@@ -75,9 +75,10 @@ class Manipulation:
         values = network.values()
         eta, apical = values["cells.eta"].copy(), values["cells.apical"].copy()
         for population in network.layout.populations:
-            eta[population.start + self._chosen(population, seed)] = 0
+            silent = population.start + self._chosen(population, seed)
             if self.scaled.get(population.pathway) == 0:
-                eta[population.cells] = 0
+                silent = population.cells
+            eta[silent] = apical[silent] = 0  # with cell.g_apical partners could drive them
             if population.name in self.blocked:
                 apical[population.cells] = 0
         return {"cells.eta": eta, "cells.apical": apical}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from brian2 import nS
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -298,6 +299,17 @@ def test_silenced_cells_never_fire(trained, dataset):
     assert cells.loc[cells["cell"].isin(chosen), "spikes"].sum() == 0
     assert cells.loc[~cells["cell"].isin(chosen), "spikes"].sum() > 0
     assert not simulation.weights()["W0"][:, chosen].any()
+
+
+def test_partners_do_not_wake_silenced_cells(trained):
+    """The partner pathway reaches the soma."""
+    coupled = {"cell.g_apical": 20 * nS}
+    for kind in ({"silenced": {"F1": 1.0}}, {"scaled": {"forward": 0.0}}):
+        lesion = perception.Manipulation("", "", parameters=coupled, **kind)
+        simulation = lesions_module._manipulated(trained, lesion, "after", "runtime", 0, None)
+        table = lesions_module._lessons(trained).iloc[:10]
+        counts = simulation.run(table).counts.groupby("population")["spikes"].sum()
+        assert counts["F1"] == 0 < counts["B1"]
 
 
 def test_blocked_apical_dendrites_teach_nothing(trained):
