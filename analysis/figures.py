@@ -40,7 +40,8 @@ _LEAST_SPAN = 0.05
 _SWEEP_LABELS = {
     "accuracy": ("test accuracy (%)", 100, (0, 100)),
     "reconstruction_ssim": ("SSIM of reconstructions", 1, (-1, 1)),
-    "kappa": ("kappa of paired cells", 1, (-1, 1)),
+    "mse": ("mean squared error", 1, (0, np.inf)),
+    "kappa": ("kappa, less shuffled", 1, (-1, 1)),
     "rate_forward_hz": ("rate of type-1 cells (Hz)", 1, (0, np.inf)),
     "ms_per_trial": ("computing time per trial (ms)", 1, (0, np.inf)),
 }

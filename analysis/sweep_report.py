@@ -20,15 +20,20 @@ __all__ = ["write_sweep_report"]
 #: What is drawn against what is varied, and how it reads in a table.
 _MEASURES = {
     "accuracy": ("Accuracy", "accuracy (%)", 100, 2),
-    "kappa": ("Alignment", "κ", 1, 3),
+    "kappa": ("Alignment", "κ − shuffled", 1, 3),
     "rate_forward_hz": ("Firing rates", "rate (Hz)", 1, 1),
     "ms_per_trial": ("Time", "ms per trial", 1, 2),
 }
-#: Takes the place of accuracy where nothing is decided, as by an autoencoder.
-_LIKENESS = {"reconstruction_ssim": ("Likeness", "SSIM", 1, 3)}
+#: These take the place of accuracy where there are some: of forecasts, and of an autoencoder.
+_INSTEAD = {
+    "mse": ("Forecast", "mean squared error", 1, 4),
+    "reconstruction_ssim": ("Likeness", "SSIM", 1, 3),
+}
+#: Where less is better.
+_ERRORS = ("mse",)
 _MOST_ROWS = 30
-_ABOUT = "Alignment is Cohen's kappa of the paired cells, rates are those of the type-1 cells, " \
-    "both over hidden layers after training."
+_ABOUT = "Alignment is Cohen's kappa of the paired cells less that with the partner of another " \
+    "trial, rates are those of the type-1 cells, both over hidden layers after training."
 
 
 def write_sweep_report(folder):
@@ -58,7 +63,9 @@ def write_sweep_report(folder):
     done, failed = frame[frame["status"] == "done"], frame[frame["status"] != "done"]
     if done.empty:
         raise ValueError(f"no run of the sweep {folder} has finished: see {folder / 'logs'}")
-    with_factors = frame["reference"].any() and frame["factor"].ne("").any()
+    # agreement that rates alone would give is none
+    frame["kappa"] -= frame.get("kappa_shuffled", 0)
+    with_factors = done["reference"].any() and done["factor"].ne("").any()
     measured = _measured(frame)
     draw = _by_factor if with_factors else _of_grid if grid_columns(frame) else _by_column
     sections = draw(frame, measured)
@@ -75,7 +82,10 @@ def write_sweep_report(folder):
             ("Seeds", ", ".join(map(str, sorted(frame["seed"].unique())))),
             ("Runs that finished", str(len(done))),
             ("Simulating, all runs together", f"{done['run_s'].sum():.0f} s"),
-            *((f"Failed: {row.label}, seed {row.seed}", row.error) for row in failed.itertuples()),
+            *(
+                (f"Failed: {row.label}, seed {row.seed}, fold {row.fold}", row.error)
+                for row in failed.itertuples()
+            ),
         ],
         config_name="sweep.yaml",
         config=text,
@@ -85,10 +95,8 @@ def write_sweep_report(folder):
 
 def _measured(frame):
     """What is drawn and listed; points are ordered by the first."""
-    if frame["accuracy"].notna().any():
-        return _MEASURES
-    likeness = {k: v for k, v in _LIKENESS.items() if frame.get(k, pd.Series()).notna().any()}
-    return likeness | {k: v for k, v in _MEASURES.items() if k != "accuracy" or not likeness}
+    known = {k: v for k, v in _INSTEAD.items() if frame.get(k, pd.Series()).notna().any()}
+    return known | {k: v for k, v in _MEASURES.items() if k != "accuracy" or not known}
 
 
 def _by_factor(frame, measured):
@@ -98,12 +106,14 @@ def _by_factor(frame, measured):
         "dashed line are the reference, from which each point differs in one thing. The axes of "
         "the panels differ. The table gives the difference from the reference in percentage "
         "points, paired by seed.",
-        "kappa": "Cohen's kappa of the paired cells' spikes after training, averaged over hidden "
-        "layers: agreement beyond what their rates alone would give.",
+        "kappa": "Cohen's kappa of the paired cells' spikes after training, less that with the "
+        "partner of another trial, averaged over hidden layers: agreement about the trial.",
         "rate_forward_hz": "Mean rate of the type-1 cells of the hidden layers, both pathways "
         "driven, after training.",
         "ms_per_trial": "Computing time of a training trial; it depends on the machine and on what "
         "else ran there.",
+        "mse": "Mean squared error of the forecast, mean and SD over seeds; the diamond and the "
+        "dashed line are the reference.",
         "reconstruction_ssim": "Structural similarity of test stimuli and their reconstructions, "
         "mean and SD over seeds; the diamond and the dashed line are the reference.",
     }
@@ -177,14 +187,24 @@ def _table(frame, measured):
             _with_sd(own_scale * row.mean, own_scale * row.sd, own_digits)
             for row in own.itertuples()
         ]
-    if frame["reference"].any():
+    if (frame["reference"] & (frame["status"] == "done")).any():
         change = differences(frame, main).set_index("point")
         table.insert(2, "difference", [
             _with_sd(scale * change["mean"][p], scale * change["sd"][p], digits, "+")
-            if p in change.index else "reference" for p in means["point"]
+            if p in change.index else "reference" if own else "–"
+            for p, own in zip(means["point"], means["reference"], strict=True)
         ])
-    order = means["mean"].sort_values(ascending=False).index
+    finished = _finished(frame)
+    if (finished < finished.max()).any():
+        runs = finished.reindex(means["point"]).to_numpy()
+        table.insert(1, "runs", [f"{n} of {finished.max()}" for n in runs])
+    order = means["mean"].sort_values(ascending=main in _ERRORS).index
     return table.loc[order].head(_MOST_ROWS if "difference" not in table else None)
+
+
+def _finished(frame):
+    """Runs of each point that finished."""
+    return frame["status"].eq("done").groupby(frame["point"]).sum()
 
 
 def _with_sd(mean, sd, digits, sign=""):
@@ -197,15 +217,21 @@ def _best(frame, measure):
     means = point_means(frame, measure)
     if means["mean"].isna().all():
         return f"{len(means)} points; nothing was decided, see results.parquet."
-    best, worst = means.loc[means["mean"].idxmax()], means.loc[means["mean"].idxmin()]
+    finished = _finished(frame)  # others are of fewer seeds or folds
+    whole = means[means["point"].isin(finished.index[finished == finished.max()])]
+    whole = whole if whole["mean"].notna().any() else means
+    ends = [whole.loc[whole["mean"].idxmax()], whole.loc[whole["mean"].idxmin()]]
+    best, worst = ends[::-1] if measure in _ERRORS else ends
     seeds = f"mean of {best['n_seeds']} seeds" if best["n_seeds"] > 1 else "one seed"
     reached = {
         "accuracy": (100, 1, " % of the test trials decided correctly"),
+        "mse": (1, 4, " as the mean squared error of the forecast"),
         "reconstruction_ssim": (1, 3, " as the structural similarity of reconstructions"),
     }
     scale, digits, what = reached[measure]
+    some = " of which all runs finished" if len(whole) < len(means) else ""
     return (
-        f"Of {len(means)} points the best is {best['label']} with "
+        f"Of {len(whole)} points{some} the best is {best['label']} with "
         f"{_with_sd(scale * best['mean'], scale * best['sd'], digits)}{what} ({seeds}), the worst "
         f"{worst['label']} with {_with_sd(scale * worst['mean'], scale * worst['sd'], digits)}"
         f"{' %' if scale == 100 else ''}. The best of many is chosen by "

@@ -438,10 +438,12 @@ def sweep(
             chosen, out, scheduler=scheduler, workers=workers, progress=progress.update
         )
     failed = int((frame["status"] != "done").sum())
-    if failed < len(frame):
-        report(out)
-    if as_json:
-        print(json.dumps(_sweep_summary(chosen, frame, out)))
+    try:
+        if failed < len(frame):
+            report(out)
+    finally:  # what was measured does not depend on figures
+        if as_json:
+            print(json.dumps(_sweep_summary(chosen, frame, out)))
     if failed:
         raise RuntimeError(
             f"{failed} of {len(frame)} runs failed, see {out / 'logs'}: the same command tries "
@@ -454,7 +456,9 @@ def _sweep_summary(chosen, frame, out):
 
     from bsd.analysis.sweeps import point_means
 
-    means = point_means(frame) if (frame["status"] == "done").any() else frame.iloc[:0]
+    done = frame[frame["status"] == "done"]
+    main = next((m for m in ("mse", "reconstruction_ssim") if done[m].notna().any()), "accuracy")
+    means = point_means(frame, main) if len(done) else frame.iloc[:0]
     return {
         "name": chosen.name,
         "runs": len(frame),
@@ -464,8 +468,8 @@ def _sweep_summary(chosen, frame, out):
             {
                 "label": row.label,
                 "factor": row.factor,
-                "accuracy": None if pd.isna(row.mean) else row.mean,
-                "accuracy_sd": row.sd if row.n_seeds > 1 else None,
+                main: None if pd.isna(row.mean) else row.mean,
+                f"{main}_sd": row.sd if row.n_seeds > 1 else None,
             }
             for row in means.itertuples()
         ],

@@ -409,7 +409,7 @@ def _random(base, section):
         if identity not in seen:
             seen.add(identity)
             found += 1
-            yield f"sample {found}", "", values
+            yield f"sample {found}: {_label(values)}", "", values
         if found == n:
             return
     raise InputError(f"random: n = {n}, but the ranges have only {found} different points.")

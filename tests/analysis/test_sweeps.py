@@ -25,8 +25,8 @@ def rows(point, label, factor, lam, loss, accuracies, **columns):
             "point": point, "label": label, "factor": factor, "reference": not factor,
             "seed": seed, "fold": fold, "key": f"{point}-{seed}-{fold}",
             "learning.lam": lam, "learning.loss": loss, "accuracy": accuracy,
-            "kappa": 0.5, "rate_forward_hz": 100.0, "ms_per_trial": 0.5, "run_s": 2.0,
-            "status": "done", "error": "", **columns,
+            "kappa": 0.5, "kappa_shuffled": 0.2, "rate_forward_hz": 100.0, "ms_per_trial": 0.5,
+            "run_s": 2.0, "status": "done", "error": "", **columns,
         }
         for seed, of_seed in enumerate(accuracies)
         for fold, accuracy in enumerate(of_seed)
@@ -115,7 +115,9 @@ def test_report_stands_alone(frame, tmp_path, with_factors):
         assert differences_text(frame) in html
         assert drawn == {"accuracy", "kappa", "rate_forward_hz", "ms_per_trial"}
     else:
-        assert "Of 4 points the best is lambda = 5" in html
+        assert "Of 3 points of which all runs finished the best is reference" in html
+        assert "0.300" in html and "0.500" not in html  # alignment, less what rates give
+        assert "5 of 6" in html and "6 of 6" in html
         assert drawn == {"varied-learning.lam", "varied-learning.loss"}
 
 
@@ -128,10 +130,28 @@ def test_where_nothing_is_decided_points_are_ordered_by_likeness(frame, tmp_path
     frame.to_parquet(tmp_path / "results.parquet")
     (tmp_path / "sweep.yaml").touch()
     html = write_sweep_report(tmp_path).read_text()
-    assert re.search(r"points the best is lambda = 5 with 0\.\d{3} ± 0\.", html)
+    assert re.search(r"finished the best is (reference|lambda = 0) with 0\.\d{3} ± 0\.", html)
     assert "tructural similarity" in html and "accuracy" not in html
     drawn = {file.stem for file in (tmp_path / "figures").iterdir()}
     assert ("reconstruction_ssim" in drawn) == with_factors and "accuracy" not in drawn
+
+
+def test_forecasts_are_ordered_by_their_error(frame, tmp_path):
+    frame["mse"] = 1 - frame["accuracy"]
+    frame.assign(factor="", reference=False).to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").touch()
+    html = write_sweep_report(tmp_path).read_text()
+    assert "the best is reference with 0." in html and "mean squared error" in html
+    rows = re.findall(r"<td>(lambda = \d|reference[^<]*)</td>", html)
+    assert "accuracy (%)" not in html and rows[0] == "lambda = 5"
+
+
+def test_without_a_finished_reference_points_are_compared_alone(frame, tmp_path):
+    frame.loc[frame["reference"], "status"] = "failed"
+    frame.to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "sweep.yaml").touch()
+    html = write_sweep_report(tmp_path).read_text()
+    assert "the best is" in html and "difference" not in html
 
 
 def test_each_parameter_is_drawn_against_accuracy_alignment_rates_and_time(frame):
