@@ -251,6 +251,8 @@ def plot_voltages(
     best = pairs.iloc[0]
     pair = {name: int(best[name]) for name in ("trial", "layer", "cell")}
     shown = _one_trial(_select(voltages, pair), pair["trial"], replica, "voltages")
+    if replica is None and "replica" in shown:
+        replica = int(shown["replica"].iloc[0])
     frame, axes = panels_in(ax, 4.2, 2, 1, sharex=True, sharey=True)
     axes = axes[:, 0]
     for ax, family, kind in zip(axes, "FB", ("type 1, forward", "type 2, backward"), strict=True):

@@ -52,7 +52,8 @@ def mutual_information(
         bias_bits, shuffled_bits, information_bits, p_value``: `concept_bits` is the entropy of
         the concepts, the most there is to know; `information_bits` the plug-in estimate less
         `bias_bits` (it may come out below zero, so that its mean over cells is not biased), which
-        is `shuffled_bits` unless trials are the unit;
+        is `shuffled_bits` where units have several trials (more than the bias of a cell that
+        carries much, whose information is then underestimated);
         `p_value` the fraction of shuffles that reach the plug-in estimate, itself included. A
         silent cell carries 0 bits, with p = 1.
 
@@ -94,7 +95,7 @@ def mutual_information(
             ]
         )
         bias = shuffled.mean(axis=0)
-        if unit == "trial":
+        if len(of_unit) == len(matrix):  # each trial alone
             bias = np.array([_bias(joint[:, cell]) for cell in range(matrix.shape[1])])
         # Equal tables give equal information up to rounding.
         reached = (shuffled >= plugin - 1e-9).sum(axis=0)

@@ -673,8 +673,8 @@ def _voltages(results):
     return Section(
         "voltages", "A pair of cells from inside", caption,
         lambda figure: figures.plot_voltages(
-            voltages, trial, layer, cell, threshold_mV=threshold, spikes=results.spikes,
-            ax=figure.subplots(),
+            voltages, trial, layer, cell, threshold_mV=threshold,
+            spikes=_first_replica(results.spikes), ax=figure.subplots(),
         ),
     )
 
