@@ -337,13 +337,18 @@ def _lead(results):
         same = test is not None and abs(test["accuracy"] - share) < 5e-4
         text += f"{int(test['n_trials'])} test trials" if same else "test trials"
         text += " correctly, by the spike counts of its output"
-        if same:
+        varied = any("." in name for name in (metrics.get("replicas") or [{}])[0])
+        if varied:
+            text += ", all varied values together"
+        elif same:
             text += f" (95 % interval {_percent(test['low'])} to {_percent(test['high'])})"
         sentences.append(text + "; ties and silence count as wrong.")
     if results.recall is not None and results.recall["class_mean"] is not None:
-        r = measures.mean_recall_correlation(
-            results.recall["recalled"], results.recall["class_mean"]
-        )
+        r = metrics.get("recall_correlation")  # of a cohort the mean over its networks
+        if not _is_number(r):
+            r = measures.mean_recall_correlation(
+                results.recall["recalled"], results.recall["class_mean"]
+            )
         if np.isfinite(r):
             sentences.append(
                 f"What the backward network recalls from a concept alone correlates with the mean "
@@ -407,7 +412,16 @@ def _numbers(results):
             rows.append((label, _formatted(value, form)))
     metrics.pop("concepts", None)  # their names stand in the figures
     replicas = metrics.pop("replicas", None)
-    if replicas:
+    varied = [name for name in (replicas or [{}])[0] if "." in name]
+    if varied:
+        rows = [
+            (
+                f"Replica {own['replica']}, " + ", ".join(f"{k} = {own[k]}" for k in varied),
+                "–" if own["accuracy"] is None else _percent(own["accuracy"]),
+            )
+            for own in replicas
+        ] + rows
+    elif replicas:
         shares = pd.Series([own["accuracy"] for own in replicas], dtype=float)
         rows.insert(0, (
             "Replicas",
@@ -553,6 +567,12 @@ def _recall(results):
             f"concept that recalls nothing), from "
             f"{np.nanmin(r):.2f} (concept {names.get(np.nanargmin(r), np.nanargmin(r))}) to "
             f"{np.nanmax(r):.2f} (concept {names.get(np.nanargmax(r), np.nanargmax(r))})."
+        )
+    if len(results.metrics.get("replicas", ())) > 1:
+        caption += (
+            " The images are means over the replicas, which are smoother than what one network "
+            f"recalls: alone, these reach {results.metrics['recall_correlation'] or 0:.2f} on "
+            "average."
         )
     if np.isnan(r).any():
         silent = ", ".join(str(names.get(k, k)) for k in np.flatnonzero(np.isnan(r)))

@@ -215,7 +215,10 @@ def _show_summary(summary, metrics, reports):
         )
     for key, label in OTHER_MEASURES.items():
         if key in summary:
-            table.add_row(label, f"{summary[key]:.4f}")
+            own_sd = summary.get(f"{key}_sd")
+            table.add_row(
+                label, f"{summary[key]:.4f}" + ("" if own_sd is None else f" ± {own_sd:.4f}{over}")
+            )
     if summary["recall_correlation"] is not None:
         table.add_row(
             "recalled stimulus, r with class mean", f"{summary['recall_correlation']:.3f}"
@@ -225,6 +228,16 @@ def _show_summary(summary, metrics, reports):
     table.add_row("compile", f"{summary['build_s']:.1f} s")
     table.add_row("trials", f"{summary['trials']:,}")
     Console().print(table)
+    if varied := [name for name in metrics if "." in name]:
+        measured = ["accuracy", "recall_correlation", *FORECAST_MEASURES, *OTHER_MEASURES]
+        measured = [name for name in measured if summary.get(name) is not None]
+        each = Table("replica", *varied, *measured, title="the values that were varied")
+        for row in metrics.to_dict("records"):
+            each.add_row(
+                str(row["replica"]), *(row[name] for name in varied),
+                *(f"{row[name]:.4f}" for name in measured),
+            )
+        Console().print(each)
     if "reference" in metrics:
         from bsd.analysis.sequences import SIMPLE
 

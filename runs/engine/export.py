@@ -535,8 +535,6 @@ def _read_manifest(directory):
             f"{directory} is no exported project (manifest.json cannot be read): name the folder "
             "that `bsd export` wrote."
         ) from None
-    if "state" not in manifest:
-        raise InputError(f"{directory} was exported by an earlier version: export it again.")
     try:
         errors = (directory / "results" / "errors.txt").read_text().split("\n")
     except OSError:
@@ -545,6 +543,8 @@ def _read_manifest(directory):
         raise InputError(
             f"the run in {directory} failed ({errors[0]}): mend this and run `make run` again."
         )
+    if "state" not in manifest:
+        raise InputError(f"{directory} was exported by an earlier version: export it again.")
     return manifest
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -99,13 +100,19 @@ class ResultsFolder:
                 files = [f.name for f in self.path.iterdir()] if self.path.exists() else []
                 visible = {name for name in files if not name.startswith(".")}
                 if visible and "config.yaml" not in visible:
+                    several = any(re.fullmatch(r"(seed\d+-)?fold\d+", name) for name in visible)
                     raise InputError(
-                        f"{self.path} holds other files: choose a new folder with --out."
+                        f"{self.path} holds runs of several seeds or folds: name all seeds, also "
+                        "those that are there, with --resume, or choose another folder with --out."
+                        if several
+                        else f"{self.path} holds other files: choose a new folder with --out."
                     )
                 if self._resume and not visible:
-                    raise InputError(
-                        f"{self.path} holds no run to resume: start it without --resume."
-                    )
+                    if not self.path.exists():  # else stopped before it began
+                        raise InputError(
+                            f"{self.path} holds no run to resume: start it without --resume."
+                        )
+                    self._resume = False
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._held.enter_context(locked(self.path))
                 write_atomically(self.path / ".writable", lambda file: None)

@@ -97,7 +97,9 @@ def run_many(
 
 
 def summarise(metrics, out):
-    """Means over the runs, and the SD over seeds of the accuracy and of a forecast's error.
+    """Means over the runs, and SDs over seeds of accuracy, forecast's error and reconstruction.
+
+    Where a cohort varies a parameter there is no SD.
 
     Parameters
     ----------
@@ -110,10 +112,11 @@ def summarise(metrics, out):
     dict
     """
     first, runs = metrics.iloc[0], metrics.drop_duplicates("out")
-    spread = {}
-    for key in metrics.columns.intersection(["accuracy", "mse"]):
+    spread, varied = {}, any("." in name for name in metrics)  # other values are no repeats
+    measured = [name for name in metrics if name.startswith("reconstruction_")]
+    for key in metrics.columns.intersection(["accuracy", "mse", *measured]):
         own = metrics[key].astype(float).groupby(metrics["seed"]).mean()
-        spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 else None
+        spread[f"{key}_sd"] = float(own.std()) if own.notna().sum() > 1 and not varied else None
     mean = {
         key: None if metrics[key].isna().all() else float(metrics[key].mean())
         for key in metrics
@@ -155,6 +158,15 @@ def _prepare(experiment, out, runs, device, resume, overwrite, progress):
             f"{out} holds finished runs: choose another folder with --out, go on with --resume, or "
             "replace them with --overwrite."
         )
+    others = sorted(
+        path.parent.name for path in out.glob("*/config.yaml") if path.parent.name not in runs
+    )
+    if others and (resume or overwrite):
+        raise InputError(
+            f"{out} holds other runs, too ({', '.join(others[:6])}): name their seeds as well, "
+            "move them, or choose another folder with --out."
+        )
+    (out / "report.html").unlink(missing_ok=True)  # of the runs before
     dataset = load_data(experiment, 0)
     each = {name: seed if isinstance(seed, list) else [seed] for name, (seed, _) in runs.items()}
     network = build_network(experiment, dataset, replicas=len(next(iter(each.values()))))

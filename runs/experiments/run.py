@@ -325,8 +325,10 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     for replica in range(len(seeds)):
         file = "weights" if len(seeds) == 1 else f"weights-{replica}"
         folder.write_arrays(file, **simulation.weights(replica), **simulation.carried(replica))
+    varied = _varied(experiment, network)
     replicas = [
         {"replica": replica, "seed": own}
+        | {key: values[replica] for key, values in varied.items()}
         | (
             quality(experiment, of_replica(replica, frames["reconstruction"]))
             if experiment.is_autoencoder
@@ -341,7 +343,7 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     means = {
         key: known_mean(pd.Series([own[key] for own in replicas], dtype=float))
         for key in replicas[0]
-        if key not in ("replica", "seed")
+        if key not in ("replica", "seed", *varied)
     }
     metrics = {
         "name": experiment.name,
@@ -378,12 +380,17 @@ def _run(experiment, folder, dataset, network, tables, seeds, device, progress, 
     return metrics
 
 
-def configuration(experiment, dataset, network, seeds, fold, device):
-    """Everything that was asked for, quantities as text with their units."""
-    own = {
+def _varied(experiment, network):
+    """Values of the replicas, as text, of each parameter that differs between them."""
+    return {
         key: [format_value(dict(p.items())[key]) for p in network.replica_parameters]
         for key in experiment.varied
     }
+
+
+def configuration(experiment, dataset, network, seeds, fold, device):
+    """Everything that was asked for, quantities as text with their units."""
+    own = _varied(experiment, network)
     changed = {}
     if experiment.equations or experiment.values:
         changed["changed_equations"] = sorted(experiment.equations)

@@ -109,9 +109,9 @@ def run_sweep(sweep, out, *, scheduler=None, workers=None, progress=None):
     tasks = _tasks(sweep)
     columns = dict.fromkeys([*_FIRST, *_varied(tasks), *MEASURES, *_LAST])
     with _own(out):
+        results = _Results(out, tasks, list(columns))  # refuses those of another sweep
         write_atomically(out / "sweep.yaml", lambda file: file.write(sweep.text.encode()))
         (out / "logs").mkdir(exist_ok=True)
-        results = _Results(out, tasks, list(columns))
         waiting = [task for task in tasks if not results.has(task)]
         if waiting:
             with _client(scheduler, workers) as client:
@@ -206,6 +206,11 @@ class _Results:
                 f"{out} holds results of another version of the code, of Brian2 or of NumPy: "
                 f"choose another folder with --out, or delete {self.file} to take the finished "
                 "runs as they are."
+            )
+        if len(done) and not any(task.row["key"] in done.index for task in tasks):
+            raise InputError(
+                f"{out} holds the results of another sweep: choose another folder with --out, or "
+                f"delete {self.file}; its runs are kept."
             )
         for task in tasks:
             key = task.row["key"]

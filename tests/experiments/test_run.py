@@ -18,7 +18,7 @@ from brian2 import mV
 from bsd.analysis.report import write_report
 from bsd.equations import InputError
 from bsd.networks import CONTROL_COLUMNS
-from bsd.runs.experiments import experiment, run_experiment, run_many
+from bsd.runs.experiments import experiment, run_experiment, run_many, summarise
 from bsd.runs.experiments import frames as frames_module
 from bsd.runs.experiments import many as many_module
 from bsd.runs.experiments import run as run_module
@@ -146,7 +146,7 @@ def test_cohort_is_run_as_one_network_and_told_apart(small, tmp_path):
             )
     accuracies = [row["accuracy"] for row in together["replicas"]]
     assert together["accuracy"] == pytest.approx(np.mean(accuracies))
-    assert "Replicas" in write_report(tmp_path / "cohort").read_text()
+    assert "Replica 1, learning." in write_report(tmp_path / "cohort").read_text()
 
 
 def test_varied_parameters_stay_when_something_else_changes(small):
@@ -505,3 +505,29 @@ def test_wrong_input_is_not_announced_as_a_mistake_of_brian(call, announced):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
     assert ("Brian 2 encountered an unexpected error" in done.stderr) == announced
+
+
+def test_several_runs_are_summarised_whole(small, tmp_path):
+    """Neither resumed with fewer seeds, nor replaced in part."""
+    for seed in (0, 1):
+        _run(small, tmp_path / f"seed{seed}-fold0", seed=seed)
+    for how in ("resume", "overwrite"):
+        with pytest.raises(InputError, match="other runs, too .seed1-fold0.*name their seeds"):
+            run_many(small, tmp_path, seeds=[0, 2], device="runtime", **{how: True})
+    with pytest.raises(InputError, match="several seeds or folds: name all seeds"):
+        _run(small, tmp_path, seed=3)
+
+
+def test_a_run_that_was_stopped_before_it_began_is_resumed(small, tmp_path):
+    with pytest.raises(InputError, match="no run to resume"):
+        _run(small, tmp_path / "mistyped", resume=True)
+    (tmp_path / "begun").mkdir()
+    assert _run(small, tmp_path / "begun", resume=True)["epochs"] == 2
+
+
+def test_other_values_are_no_repeats(small, tmp_path):
+    varied = small.changed(varied={"learning.lam": (0, 4)})
+    metrics = run_many(varied, tmp_path / "out", seeds=[1, 2], cohort=True, device="runtime")
+    assert metrics["learning.lam"].tolist() == ["0.0", "4.0"]
+    assert summarise(metrics, tmp_path)["accuracy_sd"] is None
+    assert summarise(metrics.drop(columns="learning.lam"), tmp_path)["accuracy_sd"] is not None

@@ -102,7 +102,11 @@ def test_finished_points_are_never_run_again(undisturbed, read, tiny_data, nothi
     assert again["key"].to_list() == frame["key"].to_list()[2:]
     pd.testing.assert_frame_equal(again, pd.read_parquet(out / "results.parquet"))
     with pytest.raises(AssertionError, match="workers were started"):
+        run_sweep(read(TINY.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")), out)
+    files = {file: file.read_bytes() for file in out.glob("*.*")}
+    with pytest.raises(InputError, match="holds the results of another sweep"):
         run_sweep(read(TINY.replace("epochs: 1", "epochs: 2")), out)
+    assert {file: file.read_bytes() for file in out.glob("*.*")} == files
 
 
 def test_lost_table_is_filled_again_from_the_runs(undisturbed, read, tiny_data):
