@@ -132,4 +132,5 @@ w_max : 1 (shared, constant)  # bound of the weight
 
 PROPAGATE = "I_b_post += w*I_epsc_post"
 
+#: At the learning tick of the synapses whose presynaptic cell fired, where `learn` is above 0.
 LEARN = "w = clip(w + r_learn_pre*teach_post, -w_max, w_max)"

@@ -6,7 +6,8 @@ taken from a name or a documentation string.
 
 C1  Forward and backward weights are separate, and asymmetric.
 C2  Plasticity is local: a weight change reads its synapse, its two cells and constants; a cell
-    reads, for learning, itself, its partner's spikes and its population's own interneurons.
+    reads, for learning, itself, its partner's spikes and its population's own interneurons
+    (memories are silenced by those of the partner population that hold the same trial: a note).
 C3  No phases: both pathways learn in the same step; but for the learning switch of the trial
     table, neither learning nor the cells know what kind of trial it is, or the time.
 C4  Between populations of different layers only spikes pass.

@@ -1112,7 +1112,8 @@ class BidirectionalNetwork:
         Returns
         -------
         dict of str to ndarray
-            Keys ``"object.variable"``; SI units. No key of the structure depends on them.
+            Keys ``"object.variable"``; SI units. The structure depends on no value, only on which
+            differ between the replicas.
         """
         each = [self._shared_values(p) for p in self.replica_parameters]
         values = dict(each[0])
