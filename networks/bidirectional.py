@@ -452,9 +452,11 @@ class BidirectionalNetwork:
         most = max(1, N_PROBES // self.layout.replicas)
         return [(p, cell) for p in populations for cell in range(min(most, p.size))]
 
-    @property
+    @functools.cached_property
     def probe_units(self):
         """Units of the `probe_variables`, as text: ``{"I_w": "A"}``; ``"1"`` without dimension."""
+        if not self.probe_variables:
+            return {}
         equations = Equations(self._cell_equations())
         dimensions = {name: equations[name].dim for name in self.probe_variables}
         return {n: "1" if d is DIMENSIONLESS else str(get_unit(d)) for n, d in dimensions.items()}
