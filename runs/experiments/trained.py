@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from bsd.equations import InputError, ModelParameters, digest, equation_set, without_comments
+from bsd.equations import InputError, ModelParameters, digest, without_comments
 from bsd.networks import BidirectionalNetwork
+from bsd.networks.describe import runtime_device
+from bsd.networks.equation_errors import explained
 from bsd.runs.data.datasets import DataSet
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments.presets import READERS, data_set
@@ -125,7 +127,6 @@ def _open(folder, replica, equations, values):
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
     layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
-    _check_equations(folder, config, equation_set(equations))
     kept = config.get("values", {})
     if {name: format_value(value) for name, value in values.items()} != kept:
         raise InputError(
@@ -136,6 +137,7 @@ def _open(folder, replica, equations, values):
         layers, parameters, projection=config["projection"], precision=config["precision"],
         equations=equations, values=values,
     )
+    _check_equations(folder, config, network)
     if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
@@ -193,7 +195,8 @@ def open_cohort(folder, *, equations=None, values=None):
     return [first, *(open_run(folder, replica, **own) for replica in others)]
 
 
-def _check_equations(folder, config, equations):
+def _check_equations(folder, config, network):
+    equations = network.equations
     if config.get("equations") in (None, digest(equations)):  # older versions did not say
         return
     was = json.loads((folder / "provenance.json").read_text()).get("equations")
@@ -202,7 +205,11 @@ def _check_equations(folder, config, equations):
     else:
         now, was = without_comments(equations), without_comments(was)
         names = sorted(name for name in was if now.get(name) != was[name])
-        if not names:  # the run did without the strings that a later version added
+        if names:
+            with runtime_device(), explained(network):
+                network.create()
+            names = [name for name in names if name in network.equations.read]
+        if not names:  # the run did without the strings that a later version added or changed
             return
         cure = f"give {', '.join(names)} the text that its provenance.json holds"
         if config.get("changed_equations"):
@@ -237,7 +244,7 @@ def learned_weights(folder, replica=None, *, network=None):
     with _damage_as_input_error(Path(folder)):
         config, _, weights, _ = _read(Path(folder), replica)
         if network is not None:
-            _check_equations(Path(folder), config, network.equations)
+            _check_equations(Path(folder), config, network)
         return weights
 
 

@@ -10,7 +10,7 @@ import yaml
 from brian2 import mV, volt
 
 from bsd.analysis.report import write_report
-from bsd.equations import InputError, pyramidal
+from bsd.equations import InputError, plasticity, pyramidal
 from bsd.networks import BidirectionalNetwork
 from bsd.runs.engine import Simulation
 from bsd.runs.experiments import (
@@ -71,6 +71,9 @@ def test_folders_made_with_other_equations_are_refused(small, tmp_path, monkeypa
     for reset in (f"{pyramidal.RESET}  # a comment is no other equation", f"\n{pyramidal.RESET}\n"):
         monkeypatch.setattr(pyramidal, "RESET", reset)
         open_run(tmp_path)
+    # a string that the network does without
+    monkeypatch.setattr(plasticity, "ERROR_SOFTMAX", plasticity.ERROR_SOFTMAX + "teach = 0\n")
+    open_run(tmp_path)
     monkeypatch.setattr(pyramidal, "RESET", "v_s -= theta - V_r")
     says = "other equations.*: give RESET the text that its provenance.json holds, or run it again"
     with pytest.raises(InputError, match=says):
