@@ -127,17 +127,17 @@ def _open(folder, replica, equations, values):
     }
     parameters = ModelParameters().updated({k: parse_literal(v) for k, v in texts.items()})
     layers = [*widths[:-1], widths[-1] // parameters.encoding.cells_per_concept]
+    network = BidirectionalNetwork(
+        layers, parameters, projection=config["projection"], precision=config["precision"],
+        equations=equations, values=values,
+    )
+    _check_equations(folder, config, network)
     kept = config.get("values", {})
     if {name: format_value(value) for name, value in values.items()} != kept:
         raise InputError(
             f"{folder} was made with values={kept}: open it in Python, with open_run(folder, "
             "equations=..., values=...)."
         )
-    network = BidirectionalNetwork(
-        layers, parameters, projection=config["projection"], precision=config["precision"],
-        equations=equations, values=values,
-    )
-    _check_equations(folder, config, network)
     if list(network.cells_per_layer) != widths:
         raise InputError(
             f"{folder}: encoding.cells_per_concept does not fit the layers {widths}: config.yaml "
