@@ -21,7 +21,7 @@ import pytest
 from brian2 import _InterruptHandler
 from rich.console import Console
 
-import bsd.runs.experiments.run as module
+import bsd.runs.experiments.many as module
 from bsd.runs.cli.progress import RunProgress
 from bsd.runs.engine.store import write_parquet
 from bsd.runs.interrupts import check_interrupt, listen_for, uninterrupted
