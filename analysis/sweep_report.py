@@ -11,6 +11,7 @@ from bsd.analysis.sweeps import (
     differences,
     differences_text,
     grid_columns,
+    main_measure,
     point_means,
     told_apart,
 )
@@ -95,8 +96,9 @@ def write_sweep_report(folder):
 
 def _measured(frame):
     """What is drawn and listed; points are ordered by the first."""
-    known = {k: v for k, v in _INSTEAD.items() if frame.get(k, pd.Series()).notna().any()}
-    return known | {k: v for k, v in _MEASURES.items() if k != "accuracy" or not known}
+    main = main_measure(frame)
+    rest = {k: v for k, v in _MEASURES.items() if k != "accuracy"}
+    return {main: _INSTEAD.get(main, _MEASURES["accuracy"]), **rest}
 
 
 def _by_factor(frame, measured):

@@ -16,6 +16,7 @@ __all__ = [
     "differences",
     "differences_text",
     "grid_columns",
+    "main_measure",
     "point_means",
     "told_apart",
     "varied_columns",
@@ -125,6 +126,25 @@ def told_apart(frame):
         by_number = frame["depth"].nunique() == frame["layers"].nunique()
         columns.remove("layers" if by_number else "depth")
     return columns
+
+
+def main_measure(frame):
+    """What the points of a sweep are judged by.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of a sweep.
+
+    Returns
+    -------
+    str
+        ``mse`` of forecasts, ``reconstruction_ssim`` of an autoencoder, else ``accuracy``.
+    """
+    for measure in ("mse", "reconstruction_ssim"):
+        if measure in frame and frame[measure].notna().any():
+            return measure
+    return "accuracy"
 
 
 def point_means(frame, measure="accuracy"):

@@ -542,8 +542,8 @@ class BidirectionalNetwork:
                 raise InputError(
                     f"values[{name!r}]: no equation has a constant of that name.{hint}"
                 )
-        starts = [one for one in assignments(self.equations) if one.string == "START_TRIAL"]
-        for start in starts:
+        assigned = list(assignments(self.equations))
+        for start in (one for one in assigned if one.string == "START_TRIAL"):
             name = f"cells.{start.target}"
             if name in carried and not start.from_before:
                 raise InputError(
@@ -556,17 +556,7 @@ class BidirectionalNetwork:
                     f"is lost at chunk borders: give {start.target} a value of its own, or, to "
                     f"keep it, one to begin with, as values={{{name!r}: ...}}."
                 )
-        started = {start.target for start in starts}
-        begins = {
-            objects.cells: ("START_TRIAL", started),
-            objects.afferents: (
-                "START_AFFERENT_TRIAL",
-                {
-                    one.target for one in assignments(self.equations)
-                    if one.string == "START_AFFERENT_TRIAL"
-                },
-            ),
-        }
+        begins = {objects.cells: "START_TRIAL", objects.afferents: "START_AFFERENT_TRIAL"}
         for group in groups:
             event_driven = getattr(group, "event_driven", None) or {}
             for equation in (*group.equations.values(), *event_driven.values()):
@@ -582,7 +572,8 @@ class BidirectionalNetwork:
                     )
                 if name in {*self.state_sizes, *carried}:
                     continue
-                string, started = begins.get(group, (None, ()))
+                string = begins.get(group)
+                started = {one.target for one in assigned if one.string == string}
                 if equation.type == DIFFERENTIAL_EQUATION and equation.varname not in started:
                     cure = (
                         "only cells and afferents can have one: give it to a cell."
@@ -597,7 +588,7 @@ class BidirectionalNetwork:
                     )
                     raise InputError(f"d{equation.varname}/dt of {group.name} has no start: {cure}")
                 if equation.type == PARAMETER and not {"constant", "linked"} & {*equation.flags}:
-                    self._check_starts(group.name, equation.varname)
+                    self._check_starts(group.name, equation.varname, string, assigned)
 
     def _added_names(self):
         """Names in the changed equations that the model's own strings do not have."""
@@ -609,12 +600,15 @@ class BidirectionalNetwork:
         )
         return now - own
 
-    def _check_starts(self, group, name):
-        """Refuse a variable that counts on what it was in the trial before."""
-        start = {"cells": "START_TRIAL", "afferents": "START_AFFERENT_TRIAL"}.get(group)
+    def _check_starts(self, group, name, start, assigned):
+        """Refuse a variable that counts on what it was in the trial before.
+
+        `start` names the string in which the group's trials begin, if it has one; `assigned` are
+        all assignments.
+        """
         of_afferents = group == "afferents"
         own = [
-            one for one in assignments(self.equations)
+            one for one in assigned
             if one.target == name and (one.string in SET_IN_AFFERENTS) == of_afferents
         ]
         counts = any(one.from_before for one in own)

@@ -467,11 +467,10 @@ def sweep(
 def _sweep_summary(chosen, frame, out):
     import pandas as pd
 
-    from bsd.analysis.sweeps import point_means
+    from bsd.analysis.sweeps import main_measure, point_means
 
-    done = frame[frame["status"] == "done"]
-    main = next((m for m in ("mse", "reconstruction_ssim") if done[m].notna().any()), "accuracy")
-    means = point_means(frame, main) if len(done) else frame.iloc[:0]
+    main = main_measure(frame)
+    means = point_means(frame, main) if (frame["status"] == "done").any() else frame.iloc[:0]
     return {
         "name": chosen.name,
         "runs": len(frame),
